@@ -1,0 +1,89 @@
+# The one door. `make` lists what there is; each target sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+export PYTHONDONTWRITEBYTECODE :=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- set-up ---------------------------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Pinxit needs Python 3.11 or newer as '$(PYTHON)': install the package python3, or name another: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "Python's venv module is missing: install the package python3-venv (Debian, Ubuntu)." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements/build.txt requirements/runtime.txt pyproject.toml | $(BIN)/python
+	@echo "Installing Pinxit into $(VENV) …"
+	@$(PIP) --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	@echo "Installing the tools for development …"
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.runtime  ## install Pinxit into .venv
+
+.PHONY: dev
+dev: $(VENV)/.dev  ## install Pinxit and the tools for development into .venv
+
+# --- the main job ---------------------------------------------------------------------------------------------------
+
+.PHONY: serve
+serve: $(VENV)/.runtime  ## start the server on 127.0.0.1:8000 (ARGS="--port 9000" …)
+	@exec $(BIN)/pinxit serve $(ARGS)
+
+# --- tests ----------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(VENV)/.dev  ## all tests (ARGS="-k otter" …)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(VENV)/.dev  ## the tests that need no server process and no model
+	@$(BIN)/python -m pytest tests/unit tests/contracts tests/wire tests/docs $(ARGS)
+
+.PHONY: test-long
+test-long: $(VENV)/.dev  ## all tests, the long forms too
+	@PINXIT_TEST_LONG=1 $(BIN)/python -m pytest --timeout 3600 $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev  ## format, lint, strict types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: format
+format: $(VENV)/.dev  ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: snapshots
+snapshots: $(VENV)/.dev  ## write the wire snapshots and the OpenAPI document anew: read the diff as an API change
+	@PINXIT_WRITE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/wire $(ARGS)
+
+# --- upkeep ---------------------------------------------------------------------------------------------------------
+
+COMPILE = $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --quiet
+
+.PHONY: requirements
+requirements: $(VENV)/.dev  ## compile requirements/*.in anew, with hashes (UPGRADE=--upgrade for newer versions)
+	@$(PIP) uv
+	@for set in build runtime dev; do UV_CUSTOM_COMPILE_COMMAND="make requirements" $(COMPILE) $(UPGRADE) requirements/$$set.in -o requirements/$$set.txt; done
+
+.PHONY: clean
+clean:  ## remove .venv and caches; ./data stays
+	@rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -1,0 +1,71 @@
+"""What otter-1 is and can do. No heavy import: the API process reads this."""
+
+from types import MappingProxyType
+
+from pinxit.backends.interface import Capabilities, ModelSpec, Range
+from pinxit.images.size import Size
+
+NATIVE_SIDE = 128
+"""Width and height of what the decoder paints, in pixels."""
+
+LATENT_TOKENS = 64
+"""A picture in the model's own tokens: 8×8 positions."""
+
+STYLE_WORDS = MappingProxyType(
+    {
+        "noto": ", noto style",
+        "twemoji": ", twemoji style",
+        "flat": ", flat style",
+        "3d": ", 3d style",
+    }
+)
+"""`style` → the words the captions of the training pictures ended in."""
+
+_SIZES = (
+    Size(256, 256),
+    Size(512, 512),
+    Size(1024, 1024),
+    Size(1536, 1024),
+    Size(1024, 1536),
+    Size(1792, 1024),
+    Size(1024, 1792),
+    Size(1024, 768),
+    Size(768, 1024),
+    Size(1536, 864),
+    Size(864, 1536),
+)
+
+OTTER_1 = ModelSpec(
+    id="otter-1",
+    description="Small pictures in the manner of emoji, painted on the CPU at 128 pixels and enlarged.",
+    capabilities=Capabilities(
+        sizes=_SIZES,
+        default_size=Size(512, 512),
+        native_size=Size(NATIVE_SIDE, NATIVE_SIDE),
+        aspect_ratios=MappingProxyType(
+            {
+                "1:1": Size(1024, 1024),
+                "3:2": Size(1536, 1024),
+                "2:3": Size(1024, 1536),
+                "4:3": Size(1024, 768),
+                "3:4": Size(768, 1024),
+                "16:9": Size(1536, 864),
+                "9:16": Size(864, 1536),
+            }
+        ),
+        max_n=10,
+        qualities=MappingProxyType(
+            {"low": 4, "medium": 8, "standard": 8, "high": 16, "hd": 16, "xhigh": 24, "max": 32}
+        ),
+        num_inference_steps=Range(1, 50, 8),
+        guidance_scale=Range(1, 10, 3),
+        seed=True,
+        negative_prompt=True,
+        styles=tuple(STYLE_WORDS),
+        transparent=False,
+        streaming=False,
+    ),
+    owned_by="pinxit",
+    licence="Apache-2.0 (weights; training pictures: see MODEL_CARD.md)",
+    created=1795305600,
+)

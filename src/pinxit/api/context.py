@@ -1,0 +1,84 @@
+"""What handlers share: the services, and small readers of an ASGI scope."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import ip_address
+
+from starlette.types import Scope
+
+from pinxit.catalog.catalog import Catalog
+from pinxit.generations.service import GenerationService
+from pinxit.keys.service import KeyService
+from pinxit.library.library import Library
+from pinxit.limits.byte_budget import ByteBudget
+from pinxit.runners.interface import Runner
+from pinxit.settings import Settings
+
+REQUEST_ID = "pinxit.request_id"
+"""Key of the scope under which the request's id is found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything the doors need, built once by `pinxit.app`."""
+
+    settings: Settings
+    catalog: Catalog
+    keys: KeyService
+    generations: GenerationService
+    library: Library
+    runners: dict[str, Runner]
+    byte_budget: ByteBudget
+    now: Callable[[], datetime]
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header called `name` (lower case), decoded as Latin-1 (RFC 9110 §5.5)."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value).decode("latin-1")
+    return None
+
+
+def headers(scope: Scope, name: bytes) -> list[str]:
+    """All headers called `name` (lower case)."""
+    return [bytes(value).decode("latin-1") for key, value in scope["headers"] if key == name]
+
+
+def base_url(scope: Scope, settings: Settings) -> str:
+    """Where this client reaches us, without a slash at the end.
+
+    The configured public URL; else the request's host if it is an allowed one (forwarded headers count only from a
+    trusted proxy); else the address the server is bound to.
+    """
+    if settings.public_url:
+        return settings.public_url
+    trusted = _from_trusted_proxy(scope, settings)
+    host = (header(scope, b"x-forwarded-host") if trusted else None) or header(scope, b"host") or ""
+    scheme = (header(scope, b"x-forwarded-proto") if trusted else None) or str(scope["scheme"])
+    if _host_name(host) in settings.allowed_hosts and scheme in ("http", "https"):
+        return f"{scheme}://{host}"
+    bound, port = scope.get("server") or (settings.host, settings.port)
+    return f"http://{f'[{bound}]' if ':' in bound else bound}:{port}"
+
+
+def _from_trusted_proxy(scope: Scope, settings: Settings) -> bool:
+    client = scope.get("client")
+    if not settings.trusted_proxies or client is None:
+        return False
+    try:
+        address = ip_address(client[0])
+    except ValueError:
+        return False
+    return any(address in network for network in settings.trusted_proxies)
+
+
+def _host_name(host: str) -> str:
+    """`Host` without its port, lower case; empty if it has any character that has no business in a host."""
+    name, colon, port = host.rpartition(":")
+    if not colon or host.endswith("]"):
+        name, port = host, ""
+    if port and not (port.isascii() and port.isdigit() and len(port) <= 5):
+        return ""
+    return name.lower()

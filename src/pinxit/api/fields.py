@@ -1,0 +1,79 @@
+"""Reads fields of a JSON object: right type and range, or a clear refusal that names the parameter.
+
+A wrong JSON type is 400 `invalid_request_error`; a value outside its set or range is 422 `invalid_value`. null is the same
+as absent.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pinxit.errors import InvalidRequest, InvalidValue
+
+_JSON_TYPES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+
+
+class Fields:
+    """The fields of one request body."""
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self._body = body
+
+    def is_set(self, name: str) -> bool:
+        return self._body.get(name) is not None
+
+    def text(self, name: str, *, max_characters: int) -> str | None:
+        value = self._typed(name, "a string", str)
+        if value is None:
+            return None
+        if len(value) > max_characters:
+            raise InvalidRequest(f"{name} is longer than {max_characters} characters.", param=name)
+        if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise InvalidRequest(f"{name} contains a character that is not text (U+0000 or half a surrogate pair).", param=name)
+        return str(value)
+
+    def choice(self, name: str, allowed: Sequence[str]) -> str | None:
+        value = self._typed(name, "a string", str)
+        if value is not None and value not in allowed:
+            raise InvalidValue(f"{name} cannot be {_echo(value)}.", param=name, allowed=allowed)
+        return value if value is None else str(value)
+
+    def boolean(self, name: str) -> bool | None:
+        value = self._typed(name, "true or false", bool)
+        return None if value is None else bool(value)
+
+    def integer(
+        self, name: str, minimum: int, maximum: int, *, outside: type[InvalidRequest | InvalidValue] = InvalidValue
+    ) -> int | None:
+        value = self._typed(name, "a whole number", int)
+        if value is None:
+            return None
+        if not minimum <= value <= maximum:
+            raise outside(f"{name} must be a whole number from {minimum} to {maximum}.", param=name)
+        return int(value)
+
+    def number(self, name: str, minimum: float, maximum: float) -> float | None:
+        value = self._typed(name, "a number", int, float)
+        if value is None:
+            return None
+        if not minimum <= value <= maximum:
+            raise InvalidValue(f"{name} must be a number from {minimum:g} to {maximum:g}.", param=name)
+        return float(value)
+
+    def object(self, name: str) -> dict[str, Any] | None:
+        value = self._typed(name, "an object", dict)
+        return None if value is None else dict(value)
+
+    def array(self, name: str) -> list[Any] | None:
+        value = self._typed(name, "an array", list)
+        return None if value is None else list(value)
+
+    def _typed(self, name: str, wanted: str, *types: type) -> Any:
+        value = self._body.get(name)
+        if value is None or (isinstance(value, types) and (bool in types or not isinstance(value, bool))):
+            return value
+        raise InvalidRequest(f"{name} must be {wanted}, not {_JSON_TYPES.get(type(value), 'that')}.", param=name)
+
+
+def _echo(value: str) -> str:
+    shown = value if len(value) <= 40 else value[:40] + "…"
+    return repr(shown)

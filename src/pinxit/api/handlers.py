@@ -1,0 +1,206 @@
+"""The handlers that FastAPI runs: parse, call one service, render."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from pinxit import __version__
+from pinxit.api import shapes
+from pinxit.api.auth import authenticate
+from pinxit.api.body import read_json_object
+from pinxit.api.context import Services, base_url
+from pinxit.api.fields import Fields
+from pinxit.errors import InvalidRequest, InvalidValue
+from pinxit.images.request import Delivery
+from pinxit.keys.model import Caller, KeyOptions, Scope
+from pinxit.runners.interface import Status
+
+MAX_PAGE = 100
+DEFAULT_PAGE = 20
+MAX_KEY_NAME_CHARACTERS = 200
+MAX_URL_TTL_SECONDS = 604_800
+KEY_FIELDS = frozenset("name scopes models limits budgets default_delivery strict url_ttl_seconds expires_at".split())
+
+
+def caller_with(scope: Scope, services: Services) -> Callable[[Request], Awaitable[Caller]]:
+    """A dependency: the caller, if the key has `scope`."""
+
+    async def dependency(request: Request) -> Caller:
+        caller = await authenticate(request.scope, services.keys)
+        caller.require(scope)
+        return caller
+
+    return dependency
+
+
+class Handlers:
+    """One method a route; see `routes.py` for the table."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    # --- models ---
+
+    async def list_models(self, caller: Caller) -> dict[str, Any]:
+        entries = [entry for entry in self._services.catalog.list() if _may_see(caller, entry.id, entry.aliases)]
+        return {"object": "list", "data": [shapes.model(entry) for entry in entries]}
+
+    async def get_model(self, caller: Caller, model: str) -> dict[str, Any]:
+        entry = self._services.catalog.resolve(model)
+        caller.require_model(model, entry.id)
+        schema = shapes.request_schema(entry, self._services.settings.max_prompt_characters)
+        return {**shapes.model(entry), "request_schema": schema}
+
+    # --- images and generations ---
+
+    async def list_images(self, request: Request, caller: Caller) -> dict[str, Any]:
+        after, limit = _page(request)
+        found = await self._services.library.list(caller.account_id, after=after, limit=limit + 1)
+        page = found[:limit]
+        return {
+            "object": "list",
+            "data": [self._image(request, stored.image, stored.generation) for stored in page],
+            "first_id": page[0].image.id if page else None,
+            "last_id": page[-1].image.id if page else None,
+            "has_more": len(found) > limit,
+        }
+
+    async def get_image(self, request: Request, caller: Caller, image_id: str) -> dict[str, Any]:
+        stored = await self._services.library.get(caller.account_id, image_id)
+        return self._image(request, stored.image, stored.generation)
+
+    async def delete_image(self, caller: Caller, image_id: str) -> dict[str, Any]:
+        await self._services.library.delete(caller.account_id, image_id)
+        return {"id": image_id, "object": "image", "deleted": True}
+
+    async def get_generation(self, request: Request, caller: Caller, generation_id: str) -> dict[str, Any]:
+        order = await self._services.generations.get(caller, generation_id)
+        return shapes.generation(order, self._services.library.urls, self._base(request))
+
+    def _image(self, request: Request, image: Any, generation: Any) -> dict[str, Any]:
+        urls = self._services.library.urls
+        return shapes.image(image, generation.prompt, generation.model, generation.parameters, urls, self._base(request))
+
+    def _base(self, request: Request) -> str:
+        return base_url(request.scope, self._services.settings)
+
+    # --- keys ---
+
+    async def list_keys(self, caller: Caller) -> dict[str, Any]:
+        return {"object": "list", "data": [shapes.key(key) for key in await self._services.keys.list(caller)]}
+
+    async def create_key(self, request: Request, caller: Caller) -> dict[str, Any]:
+        options = self._key_options(KeyOptions(), await self._body(request))
+        key, secret = await self._services.keys.create(caller, options)
+        return {**shapes.key(key), "key": secret}
+
+    async def get_key(self, caller: Caller, key_id: str) -> dict[str, Any]:
+        return shapes.key(await self._services.keys.get(caller, key_id))
+
+    async def change_key(self, request: Request, caller: Caller, key_id: str) -> dict[str, Any]:
+        body = await self._body(request)
+        return shapes.key(
+            await self._services.keys.change(caller, key_id, lambda options: self._key_options(options, body))
+        )
+
+    async def revoke_key(self, caller: Caller, key_id: str) -> dict[str, Any]:
+        return shapes.key(await self._services.keys.revoke(caller, key_id))
+
+    async def _body(self, request: Request) -> dict[str, Any]:
+        services = self._services
+        return await read_json_object(
+            request.scope, request.receive, max_bytes=services.settings.max_body_bytes, budget=services.byte_budget
+        )
+
+    def _key_options(self, options: KeyOptions, body: dict[str, Any]) -> KeyOptions:
+        """`options` with what `body` sets; null takes a restriction away."""
+        for name in body:
+            if name not in KEY_FIELDS:
+                shown = name.encode("ascii", "replace").decode()[:64]
+                raise InvalidRequest(f"There is no parameter {shown!r}.", param=shown)
+        fields = Fields(body)
+        for name in ("limits", "budgets"):
+            if fields.object(name):
+                raise InvalidValue(f"This version of Pinxit does not have {name} yet; leave it out.", param=name)
+        readers: dict[str, Callable[[], Any]] = {
+            "name": lambda: fields.text("name", max_characters=MAX_KEY_NAME_CHARACTERS) or "",
+            "scopes": lambda: _scopes(fields),
+            "models": lambda: self._models(fields),
+            "default_delivery": lambda: _delivery(fields),
+            "strict": lambda: bool(fields.boolean("strict")),
+            "url_ttl_seconds": lambda: fields.integer("url_ttl_seconds", 1, MAX_URL_TTL_SECONDS),
+            "expires_at": lambda: self._expiry(fields),
+        }
+        return replace(options, **{name: read() for name, read in readers.items() if name in body})
+
+    def _models(self, fields: Fields) -> tuple[str, ...] | None:
+        names = _texts(fields, "models")
+        for name in names or ():
+            self._services.catalog.resolve(name)
+        return names
+
+    def _expiry(self, fields: Fields) -> datetime | None:
+        seconds = fields.integer("expires_at", 0, 253_402_300_799)
+        if seconds is None:
+            return None
+        moment = datetime.fromtimestamp(seconds, UTC)
+        if moment <= self._services.now():
+            raise InvalidValue("expires_at must be in the future, in Unix seconds.", param="expires_at")
+        return moment
+
+    # --- health ---
+
+    async def live(self) -> dict[str, Any]:
+        return {"status": "live", "version": __version__}
+
+    async def ready(self) -> JSONResponse:
+        """200 once pictures can be painted; until then 503 with what is missing."""
+        backends = {
+            name: {"status": runner.state.status.value, "reason": runner.state.reason}
+            for name, runner in self._services.runners.items()
+        }
+        is_ready = any(runner.state.status is Status.READY for runner in self._services.runners.values())
+        content = {"status": "ready" if is_ready else "starting", "version": __version__, "backends": backends}
+        return JSONResponse(content, status_code=200 if is_ready else 503)
+
+
+def _may_see(caller: Caller, model_id: str, aliases: tuple[str, ...]) -> bool:
+    allowed = caller.key.options.models if caller.key else None
+    return allowed is None or bool({model_id, *aliases} & set(allowed))
+
+
+def _page(request: Request) -> tuple[str | None, int]:
+    """`after` and `limit` of a list."""
+    text = request.query_params.get("limit", str(DEFAULT_PAGE))
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_PAGE):
+        raise InvalidValue(f"limit must be a whole number from 1 to {MAX_PAGE}.", param="limit")
+    return request.query_params.get("after"), int(text)
+
+
+def _texts(fields: Fields, name: str) -> tuple[str, ...] | None:
+    values = fields.array(name)
+    if values is None:
+        return None
+    for value in values:
+        if not isinstance(value, str):
+            raise InvalidRequest(f"{name} must be an array of strings.", param=name)
+    return tuple(values)
+
+
+def _scopes(fields: Fields) -> tuple[Scope, ...]:
+    names = _texts(fields, "scopes")
+    if not names:
+        raise InvalidValue("A key needs at least one scope.", param="scopes", allowed=[scope.value for scope in Scope])
+    try:
+        return tuple(dict.fromkeys(Scope(name) for name in names))
+    except ValueError as error:
+        raise InvalidValue("There is no such scope.", param="scopes", allowed=[scope.value for scope in Scope]) from error
+
+
+def _delivery(fields: Fields) -> Delivery | None:
+    value = fields.choice("default_delivery", [delivery.value for delivery in Delivery])
+    return None if value is None else Delivery(value)

@@ -1,0 +1,282 @@
+"""POST /v1/images/generations: both wire dialects become one ImageRequest, and one Generation becomes the answer.
+
+A plain ASGI callable: this is the hot route, and pictures in base64 are joined as bytes, never through a JSON serializer.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.types import Receive, Scope, Send
+
+from pinxit.api.auth import authenticate
+from pinxit.api.body import ClientDisconnected, read_json_object
+from pinxit.api.context import REQUEST_ID, Services, base_url, header
+from pinxit.api.fields import Fields
+from pinxit.errors import InvalidRequest, InvalidValue
+from pinxit.generations.generation import Generation
+from pinxit.ids import GENERATION_ID
+from pinxit.images.request import Delivery, Encoding, ImageRequest
+from pinxit.keys.model import ApiKey, Scope as KeyScope
+from pinxit.library.image import Image
+from pinxit.settings import Settings
+
+T = TypeVar("T")
+
+KNOWN = frozenset(
+    "model prompt n output_format response_format size quality background output_compression moderation stream "
+    "partial_images store dry_run async deadline_seconds style user safety_identifier seed negative_prompt "
+    "num_inference_steps steps guidance_scale strength loras provider fallback_models usage".split()
+)
+DANGEROUS = frozenset(
+    "api_base base_url api_key api_version api_type headers extra_headers extra_body extra_query organization "
+    "custom_llm_provider url_idx proxy proxies credentials".split()
+)
+"""Names that could redirect a request or reveal a credential: refused, never passed on."""
+FOREIGN = frozenset(
+    "aspect_ratio batch_size cfg_scale clip_skip enable_hr enable_safety_checker extra height image_size input_fidelity "
+    "logprobs metadata num_images num_outputs output_quality project prompt_extend prompt_upsampling resolution "
+    "safety_tolerance sampler sampler_index sampler_name scheduler sequential_image_generation session_id "
+    "style_preset sync_mode tags timeout watermark width".split()
+)
+"""Well-known names of other image APIs: without effect here, and listed in `x-pinxit-ignored`."""
+
+DELIVERIES = ("url", "b64_json")
+ENCODINGS = ("png", "jpeg", "webp")
+MAX_N = 10
+MAX_SEED = 2**32 - 1
+MAX_NAME_CHARACTERS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRequest:
+    """A body understood. `ignored`: what was sent and has no effect here."""
+
+    request: ImageRequest
+    ignored: tuple[str, ...]
+
+
+def parse(body: Mapping[str, Any], settings: Settings, key: ApiKey | None) -> ParsedRequest:
+    """Raises InvalidRequest or InvalidValue, naming the parameter."""
+    ignored = _unknown_fields(body, strict=key is not None and key.options.strict)
+    fields = Fields(body)
+    _refuse_what_comes_later(fields)
+    delivery, encoding = _delivery_and_encoding(fields, settings, key)
+    style = fields.text("style", max_characters=MAX_NAME_CHARACTERS)
+    request = ImageRequest(
+        model=_model(fields, settings),
+        prompt=_prompt(fields, settings),
+        n=_or(fields.integer("n", 1, MAX_N, outside=InvalidRequest), 1),
+        delivery=delivery,
+        encoding=encoding,
+        compression=_compression(fields, encoding),
+        size=_or(fields.text("size", max_characters=MAX_NAME_CHARACTERS), "auto"),
+        quality=_or(fields.text("quality", max_characters=MAX_NAME_CHARACTERS), "auto"),
+        background=_or(fields.choice("background", ("auto", "transparent", "opaque")), "auto"),
+        moderation=_or(fields.choice("moderation", ("auto", "low")), "auto"),
+        style=style,
+        seed=fields.integer("seed", 0, MAX_SEED),
+        negative_prompt=fields.text("negative_prompt", max_characters=settings.max_prompt_characters),
+        num_inference_steps=_steps(fields),
+        guidance_scale=fields.number("guidance_scale", 0, 100),
+        strength=fields.number("strength", 0, 1),
+        loras=tuple(str(lora) for lora in fields.array("loras") or ()),
+        store=_or(fields.boolean("store"), True),
+        include_cost=bool(Fields(fields.object("usage") or {}).boolean("include")),
+        end_user=_end_user(fields),
+    )
+    if not request.store and request.delivery.has_url:
+        raise InvalidValue("A picture that is not stored has no URL: ask for b64_json.", param="store")
+    return ParsedRequest(request, tuple(ignored))
+
+
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
+def _unknown_fields(body: Mapping[str, Any], *, strict: bool) -> list[str]:
+    ignored = []
+    for name in body:
+        if name in KNOWN:
+            continue
+        if name in DANGEROUS:
+            raise InvalidRequest("This field is not accepted from a request.", param=name)
+        if strict or name not in FOREIGN:
+            shown = name.encode("ascii", "replace").decode()[:64]
+            raise InvalidRequest(f"There is no parameter {shown!r}.", param=shown)
+        ignored.append(name)
+    return ignored
+
+
+def _refuse_what_comes_later(fields: Fields) -> None:
+    partial_images = fields.integer("partial_images", 0, 3)
+    later = {
+        "stream": fields.boolean("stream"),
+        "partial_images": partial_images,
+        "async": fields.boolean("async"),
+        "dry_run": fields.boolean("dry_run"),
+        "deadline_seconds": fields.number("deadline_seconds", 0, float("inf")) is not None,
+        "provider": fields.object("provider"),
+        "fallback_models": fields.array("fallback_models"),
+    }
+    for name, asked in later.items():
+        if asked:
+            raise InvalidValue(f"This version of Pinxit does not have {name} yet; leave it out.", param=name)
+
+
+def _model(fields: Fields, settings: Settings) -> str:
+    return _or(fields.text("model", max_characters=2**20), settings.default_model)
+
+
+def _prompt(fields: Fields, settings: Settings) -> str:
+    if not fields.is_set("prompt"):
+        raise InvalidRequest("prompt is missing: say what to paint.", param="prompt")
+    prompt = fields.text("prompt", max_characters=settings.max_prompt_characters)
+    assert prompt is not None
+    if all(character.isspace() or unicodedata.category(character) == "Cf" for character in prompt):
+        raise InvalidRequest("prompt is empty: say what to paint.", param="prompt")
+    return prompt
+
+
+def _delivery_and_encoding(fields: Fields, settings: Settings, key: ApiKey | None) -> tuple[Delivery, Encoding]:
+    """`output_format` serves both dialects: its two sets of values are disjoint."""
+    output_format = fields.choice("output_format", DELIVERIES + ENCODINGS)
+    asked = fields.choice("response_format", DELIVERIES)
+    encoding = Encoding(output_format) if output_format in ENCODINGS else Encoding.PNG
+    if output_format in DELIVERIES:
+        if asked is not None and asked != output_format:
+            raise InvalidValue(
+                f"response_format={asked} contradicts output_format={output_format}: send one of them.", param="response_format"
+            )
+        asked = output_format
+    if asked is not None:
+        return Delivery(asked), encoding
+    own = key.options.default_delivery if key else None
+    return own or settings.default_delivery, encoding
+
+
+def _compression(fields: Fields, encoding: Encoding) -> int | None:
+    compression = fields.integer("output_compression", 0, 100)
+    if compression is not None and encoding is Encoding.PNG:
+        raise InvalidValue("output_compression needs output_format jpeg or webp.", param="output_compression")
+    return compression
+
+
+def _steps(fields: Fields) -> int | None:
+    steps = fields.integer("num_inference_steps", 1, 1000)
+    alias = fields.integer("steps", 1, 1000)
+    if steps is not None and alias is not None and steps != alias:
+        raise InvalidValue("steps contradicts num_inference_steps: send one of them.", param="steps")
+    return alias if steps is None else steps
+
+
+def _end_user(fields: Fields) -> str | None:
+    """OpenAI's `safety_identifier`, before it `user`: only its hash is kept."""
+    user = fields.text("user", max_characters=MAX_NAME_CHARACTERS)
+    identifier = fields.text("safety_identifier", max_characters=MAX_NAME_CHARACTERS) or user
+    return hashlib.sha256(identifier.encode()).hexdigest() if identifier else None
+
+
+class GenerationsEndpoint:
+    """The plain ASGI callable behind POST /v1/images/generations."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services = self._services
+        caller = await authenticate(scope, services.keys)
+        caller.require(KeyScope.IMAGES_WRITE)
+        generation_id = _proposed_generation_id(scope)
+        try:
+            body = await read_json_object(
+                scope, receive, max_bytes=services.settings.max_body_bytes, budget=services.byte_budget
+            )
+        except ClientDisconnected:
+            return
+        parsed = parse(body, services.settings, caller.key)
+        generation = await services.generations.create(
+            caller, parsed.request, request_id=scope[REQUEST_ID], generation_id=generation_id
+        )
+        parts = await asyncio.to_thread(render, generation, parsed.request, services, base_url(scope, services.settings))
+        await _send(send, parts, _answer_headers(generation, _ignored(scope, parsed, generation)))
+
+
+def _proposed_generation_id(scope: Scope) -> str | None:
+    """A client that wants to follow its order names it beforehand: `x-pinxit-generation: gen_<32 hex digits>`."""
+    proposed = header(scope, b"x-pinxit-generation")
+    if proposed is not None and GENERATION_ID.fullmatch(proposed) is None:
+        raise InvalidRequest("x-pinxit-generation must be gen_ and 32 lower-case hex digits.", param="x-pinxit-generation")
+    return proposed
+
+
+def _ignored(scope: Scope, parsed: ParsedRequest, generation: Generation) -> list[str]:
+    ignored = list(parsed.ignored)
+    if parsed.request.style is not None and generation.parameters["style"] is None:
+        ignored.append("style")
+    ignored += [name.decode() for name in (b"idempotency-key", b"prefer") if header(scope, name) is not None]
+    return ignored
+
+
+def render(generation: Generation, request: ImageRequest, services: Services, base: str) -> list[bytes]:
+    """The body of the answer in parts to be joined: the seed's keys, OpenAI's further ones, base64 as bytes."""
+    parts = [b'{"created":%d,"data":[' % int(generation.created_at.timestamp())]
+    for number, image in enumerate(generation.images):
+        parts += _datum(image, request.delivery, services, base, first=number == 0)
+    tail = {
+        "background": generation.parameters["background"],
+        "output_format": generation.parameters["output_format"],
+        "quality": generation.parameters["quality"],
+        "size": generation.parameters["size"],
+        "usage": _usage(generation, request),
+    }
+    parts.append(b"]," + json.dumps(tail, separators=(",", ":")).encode()[1:])
+    return parts
+
+
+def _datum(image: Image, delivery: Delivery, services: Services, base: str, *, first: bool) -> list[bytes]:
+    url = base + services.library.urls.path(image) if delivery.has_url else ""
+    rest = {"revised_prompt": "", "id": image.id, "seed": image.seed}
+    return [
+        b"" if first else b",",
+        b'{"url":%s,"b64_json":"' % json.dumps(url).encode(),
+        base64.b64encode(image.data) if delivery.has_b64 and image.data is not None else b"",
+        b'",' + json.dumps(rest, separators=(",", ":")).encode()[1:],
+    ]
+
+
+def _usage(generation: Generation, request: ImageRequest) -> dict[str, Any]:
+    usage: dict[str, Any] = {
+        "input_tokens": generation.input_tokens,
+        "output_tokens": generation.output_tokens,
+        "total_tokens": generation.input_tokens + generation.output_tokens,
+        "input_tokens_details": {"text_tokens": generation.input_tokens, "image_tokens": 0},
+    }
+    if request.include_cost:
+        usage["cost"] = generation.cost_micros / 1_000_000
+        usage["cost_details"] = {"cost_micros": generation.cost_micros, "images": len(generation.images)}
+    return usage
+
+
+def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[bytes, bytes]]:
+    found = [
+        (b"content-type", b"application/json"),
+        (b"x-pinxit-generation", generation.id.encode()),
+        (b"x-pinxit-model", generation.model.encode()),
+    ]
+    if ignored:
+        found.append((b"x-pinxit-ignored", ", ".join(ignored).encode()))
+    return found
+
+
+async def _send(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]]) -> None:
+    length = str(sum(len(part) for part in parts)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers, (b"content-length", length)]})
+    for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,101 @@
+"""The route table and nothing else: path → handler, and the scope that a key needs for it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from starlette.routing import BaseRoute, Route
+
+from pinxit.api.context import Services
+from pinxit.api.handlers import Handlers, caller_with
+from pinxit.api.images import GenerationsEndpoint
+from pinxit.api.pictures import PictureEndpoint
+from pinxit.keys.model import Caller, Scope
+
+
+def hot_routes(services: Services) -> list[BaseRoute]:
+    """The two routes that carry pictures: plain ASGI callables, which authorise by the same `authenticate`."""
+    return [
+        Route("/v1/images/generations", GenerationsEndpoint(services), methods=["POST"], name="create_image"),
+        Route("/image/{key:path}", PictureEndpoint(services), methods=["GET", "HEAD"], name="get_picture"),
+    ]
+
+
+def router(services: Services) -> APIRouter:
+    """Everything else. A route says which scope it needs, or that it is public; there is no default that lets anybody in."""
+    handle = Handlers(services)
+    routes = APIRouter()
+
+    def holder_of(scope: Scope) -> Any:
+        return Depends(caller_with(scope, services))
+
+    models_reader = Annotated[Caller, holder_of(Scope.MODELS_READ)]
+    images_reader = Annotated[Caller, holder_of(Scope.IMAGES_READ)]
+    images_writer = Annotated[Caller, holder_of(Scope.IMAGES_WRITE)]
+    keys_manager = Annotated[Caller, holder_of(Scope.KEYS_MANAGE)]
+
+    @routes.get("/v1/models", tags=["models"])
+    async def list_models(caller: models_reader) -> Any:
+        """The models this key may use, the default one first."""
+        return await handle.list_models(caller)
+
+    @routes.get("/v1/models/{model:path}", tags=["models"])
+    async def get_model(caller: models_reader, model: str) -> Any:
+        """One model: what it can do, as data and as a JSON schema of its request."""
+        return await handle.get_model(caller, model)
+
+    @routes.get("/v1/images", tags=["images"])
+    async def list_images(request: Request, caller: images_reader) -> Any:
+        """The account's stored pictures, newest first; `after` (an id) and `limit` (1 to 100) page."""
+        return await handle.list_images(request, caller)
+
+    @routes.get("/v1/images/{image_id}", tags=["images"])
+    async def get_image(request: Request, caller: images_reader, image_id: str) -> Any:
+        """One stored picture and how it was made."""
+        return await handle.get_image(request, caller, image_id)
+
+    @routes.delete("/v1/images/{image_id}", tags=["images"])
+    async def delete_image(caller: images_writer, image_id: str) -> Any:
+        """Delete a stored picture for good; its address is 404 from then on."""
+        return await handle.delete_image(caller, image_id)
+
+    @routes.get("/v1/generations/{generation_id}", tags=["generations"])
+    async def get_generation(request: Request, caller: images_reader, generation_id: str) -> Any:
+        """One order as it stands."""
+        return await handle.get_generation(request, caller, generation_id)
+
+    @routes.get("/v1/keys", tags=["keys"])
+    async def list_keys(caller: keys_manager) -> Any:
+        """The account's API keys, newest first, without their secrets."""
+        return await handle.list_keys(caller)
+
+    @routes.post("/v1/keys", status_code=201, tags=["keys"])
+    async def create_key(request: Request, caller: keys_manager) -> Any:
+        """A new API key; the key itself is in this answer only."""
+        return await handle.create_key(request, caller)
+
+    @routes.get("/v1/keys/{key_id}", tags=["keys"])
+    async def get_key(caller: keys_manager, key_id: str) -> Any:
+        """One API key without its secret."""
+        return await handle.get_key(caller, key_id)
+
+    @routes.patch("/v1/keys/{key_id}", tags=["keys"])
+    async def change_key(request: Request, caller: keys_manager, key_id: str) -> Any:
+        """Change what a key may do."""
+        return await handle.change_key(request, caller, key_id)
+
+    @routes.delete("/v1/keys/{key_id}", tags=["keys"])
+    async def revoke_key(caller: keys_manager, key_id: str) -> Any:
+        """Revoke a key for good, everywhere within a second."""
+        return await handle.revoke_key(caller, key_id)
+
+    @routes.get("/health/live", tags=["health"])
+    async def live() -> Any:
+        """The process answers."""
+        return await handle.live()
+
+    @routes.get("/health/ready", tags=["health"])
+    async def ready() -> Any:
+        """Pictures can be painted; until then 503 with what is missing."""
+        return await handle.ready()
+
+    return routes

@@ -1,0 +1,178 @@
+"""Rows and entries as they look on the wire."""
+
+from datetime import datetime
+from typing import Any
+
+from pinxit.api.errors import type_of_class_name
+from pinxit.backends.interface import Range
+from pinxit.catalog.entry import OPENAI_STYLES, Entry
+from pinxit.generations.generation import Generation
+from pinxit.keys.model import ApiKey
+from pinxit.library.image import Image
+from pinxit.library.urls import ImageUrls
+
+
+
+def unix(moment: datetime | None) -> int | None:
+    """Whole Unix seconds."""
+    return None if moment is None else int(moment.timestamp())
+
+
+def model(entry: Entry) -> dict[str, Any]:
+    """OpenAI's model object and what it says about the model beyond."""
+    return {
+        "id": entry.id,
+        "object": "model",
+        "created": entry.spec.created,
+        "owned_by": entry.spec.owned_by,
+        "description": entry.description,
+        "licence": entry.spec.licence,
+        "aliases": list(entry.aliases),
+        "price": {"currency": "USD", "micros_per_image": entry.price_micros_per_image},
+        "capabilities": capabilities(entry),
+    }
+
+
+def capabilities(entry: Entry) -> dict[str, Any]:
+    """What the model can do, as data."""
+    can = entry.capabilities
+    return {
+        "sizes": [str(size) for size in can.sizes],
+        "default_size": str(can.default_size),
+        "native_size": str(can.native_size),
+        "aspect_ratios": {ratio: str(size) for ratio, size in can.aspect_ratios.items()},
+        "n": {"minimum": 1, "maximum": can.max_n, "default": 1},
+        "qualities": dict(can.qualities),
+        "num_inference_steps": _range(can.num_inference_steps),
+        "guidance_scale": _range(can.guidance_scale),
+        "seed": can.seed,
+        "negative_prompt": can.negative_prompt,
+        "styles": list(can.styles),
+        "output_formats": [encoding.value for encoding in can.encodings],
+        "transparent": can.transparent,
+        "streaming": can.streaming,
+        "edits": can.edits,
+        "mask": can.mask,
+        "max_images": can.max_images,
+    }
+
+
+def request_schema(entry: Entry, max_prompt_characters: int) -> dict[str, Any]:
+    """A JSON schema of POST /v1/images/generations for this model."""
+    can = entry.capabilities
+    properties: dict[str, Any] = {
+        "model": {"type": "string", "enum": [entry.id, *entry.aliases]},
+        "prompt": {"type": "string", "minLength": 1, "maxLength": max_prompt_characters},
+        "n": {"type": "integer", "minimum": 1, "maximum": can.max_n, "default": 1},
+        "size": {
+            "type": "string",
+            "enum": ["auto", *map(str, can.sizes), *can.aspect_ratios],
+            "default": "auto",
+        },
+        "quality": {"type": "string", "enum": ["auto", *can.qualities], "default": "auto"},
+        "output_format": {"type": "string", "enum": ["url", "b64_json", *(encoding.value for encoding in can.encodings)]},
+        "response_format": {"type": "string", "enum": ["url", "b64_json"]},
+        "output_compression": {"type": "integer", "minimum": 0, "maximum": 100},
+        "background": {"type": "string", "enum": ["auto", "opaque", *(["transparent"] if can.transparent else [])]},
+        "style": {"type": "string", "enum": [*can.styles, *OPENAI_STYLES]},
+        "store": {"type": "boolean", "default": True},
+    }
+    if can.seed:
+        properties["seed"] = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
+    if can.negative_prompt:
+        properties["negative_prompt"] = {"type": "string", "maxLength": max_prompt_characters}
+    for name, allowed, kind in (
+        ("num_inference_steps", can.num_inference_steps, "integer"),
+        ("guidance_scale", can.guidance_scale, "number"),
+    ):
+        if allowed is not None:
+            properties[name] = {"type": kind, **(_range(allowed) or {})}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "required": ["prompt"],
+        "properties": properties,
+    }
+
+
+def _range(allowed: Range | None) -> dict[str, float] | None:
+    if allowed is None:
+        return None
+    return {"minimum": allowed.minimum, "maximum": allowed.maximum, "default": allowed.default}
+
+
+def key(api_key: ApiKey) -> dict[str, Any]:
+    """An API key without its secret."""
+    options = api_key.options
+    return {
+        "id": api_key.id,
+        "object": "api_key",
+        "name": options.name,
+        "prefix": api_key.prefix,
+        "last4": api_key.last4,
+        "scopes": [scope.value for scope in options.scopes],
+        "models": None if options.models is None else list(options.models),
+        "limits": {},
+        "budgets": {},
+        "default_delivery": options.default_delivery and options.default_delivery.value,
+        "strict": options.strict,
+        "url_ttl_seconds": options.url_ttl_seconds,
+        "created_at": unix(api_key.created_at),
+        "expires_at": unix(options.expires_at),
+        "revoked_at": unix(api_key.revoked_at),
+        "last_used_at": unix(api_key.last_used_at),
+    }
+
+
+def image(stored: Image, prompt: str, model_id: str, parameters: dict[str, Any], urls: ImageUrls, base: str) -> dict[str, Any]:
+    """A stored picture with how it was made."""
+    return {
+        "id": stored.id,
+        "object": "image",
+        "created": unix(stored.created_at),
+        "generation": stored.generation_id,
+        "model": model_id,
+        "prompt": prompt,
+        "negative_prompt": parameters.get("negative_prompt"),
+        "seed": stored.seed,
+        "size": str(stored.size),
+        "quality": parameters.get("quality"),
+        "num_inference_steps": parameters.get("num_inference_steps"),
+        "guidance_scale": parameters.get("guidance_scale"),
+        "output_format": stored.encoding.value,
+        "bytes": stored.size_bytes,
+        "sha256": stored.sha256,
+        "cost_micros": 0,
+        "url": base + urls.path(stored),
+    }
+
+
+def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
+    """An order as it stands."""
+    shown = {name: value for name, value in order.parameters.items() if name not in ("delivery", "end_user")}
+    progress = order.progress
+    return {
+        "id": order.id,
+        "object": "generation",
+        "status": order.status.value,
+        "created": unix(order.created_at),
+        "finished": unix(order.finished_at),
+        "model": order.model,
+        "requested_model": order.requested_model,
+        "prompt": order.prompt,
+        "parameters": shown,
+        "progress": None
+        if progress is None
+        else {"step": progress.step, "steps": progress.steps, "queue_position": progress.position},
+        "images": [
+            {"id": kept.id, "url": base + urls.path(kept), "seed": kept.seed, "size": str(kept.size)} for kept in order.images
+        ],
+        "usage": {"input_tokens": order.input_tokens, "output_tokens": order.output_tokens},
+        "cost_micros": order.cost_micros,
+        "error": None
+        if order.error_class is None
+        else {"type": type_of_class_name(order.error_class), "message": order.error_message},
+        "request_id": order.request_id,
+    }
+
+

@@ -1,0 +1,1 @@
+"""Who paints. `interface` is the public door for plugins; `registry` finds them."""

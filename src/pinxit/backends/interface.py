@@ -1,0 +1,161 @@
+"""The public interface of a backend: one door for a 0.2 s local picture and a two-minute job far away.
+
+A plugin is a class with these members, named by an entry point in the group `pinxit.backends`:
+
+    [project.entry-points."pinxit.backends"]
+    acme = "acme_pinxit:AcmeBackend"
+
+Its module is imported in the API process to read `models()`, so heavy libraries are imported in `open()`, which runs
+where the backend paints (for `runs_in = "process"`, in the painter process).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from pinxit.images.pixels import Pixels
+from pinxit.images.request import Encoding
+from pinxit.images.size import Size
+
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a number may be, both ends included, and what it is when nobody says."""
+
+    minimum: float
+    maximum: float
+    default: float
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can do. A request outside of it is refused with what is here; None means "cannot"."""
+
+    sizes: tuple[Size, ...]
+    default_size: Size
+    native_size: Size
+    aspect_ratios: Mapping[str, Size] = field(default_factory=dict)
+    max_n: int = 10
+    qualities: Mapping[str, int] = field(default_factory=dict)
+    """Quality name → number of inference steps; `auto` is always understood and means `num_inference_steps.default`."""
+    num_inference_steps: Range | None = None
+    guidance_scale: Range | None = None
+    seed: bool = True
+    negative_prompt: bool = False
+    styles: tuple[str, ...] = ()
+    """Values of `style` that change the picture."""
+    encodings: tuple[Encoding, ...] = (Encoding.PNG, Encoding.JPEG, Encoding.WEBP)
+    transparent: bool = False
+    streaming: bool = False
+    edits: bool = False
+    mask: bool = False
+    max_images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model of a backend as the catalogue shows it. `id` is what a client sends as `model`."""
+
+    id: str
+    description: str
+    capabilities: Capabilities
+    owned_by: str
+    licence: str
+    created: int
+    """Unix seconds of the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaintOrder:
+    """What to paint, nothing left open: one picture per seed. `guidance_scale` is None where the model has none.
+
+    A seed promises the same pixels, painted alone or together with strangers.
+    """
+
+    model: str
+    prompt: str
+    size: Size
+    seeds: tuple[int, ...]
+    num_inference_steps: int
+    guidance_scale: float | None = None
+    negative_prompt: str | None = None
+    style: str | None = None
+    transparent: bool = False
+    previews: int = 0
+    """How many previews to send with the progress of each picture, spread evenly over its steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The order waits; `position` orders are before it."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Picture `index` (0-based) has done `step` of `steps`."""
+
+    index: int
+    step: int
+    steps: int
+    preview: Pixels | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaintedImage:
+    """Picture `index` is done: `pixels` has the order's size."""
+
+    index: int
+    seed: int
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class PaintUsage:
+    """What the order took, in the model's own tokens; sent once, before the end."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+PaintEvent = Queued | Progress | PaintedImage | PaintUsage
+
+
+class Backend(ABC):
+    """Paints the models it lists."""
+
+    name: ClassVar[str]
+    runs_in: ClassVar[Literal["process", "inline"]] = "process"
+
+    @abstractmethod
+    def models(self) -> Sequence[ModelSpec]:
+        """The models, without loading any. Called in the API process: quick, no heavy import."""
+
+    def check(self) -> None:
+        """Look whether what the backend needs is there, without loading it (files, their sizes).
+
+        Raises StartupError, saying in one sentence what is wrong and what to do.
+        """
+        return
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Load what painting needs. Raises StartupError, saying in one sentence what is wrong and what to do."""
+
+    @abstractmethod
+    def generate(self, order: PaintOrder) -> AsyncGenerator[PaintEvent, None]:
+        """Paint the order. Several orders may be under way at once. Closing the generator cancels between two steps.
+
+        Raises:
+            ContentPolicyViolation: the model refuses the prompt.
+            BackendUnavailable: it surely did no work.
+            BackendError: it did, and the result is unusable.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of everything; orders under way are cancelled."""

@@ -1,0 +1,142 @@
+"""One model of the catalogue, and the check of a request against what it can do."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from pinxit.backends.interface import MAX_SEED, Capabilities, ModelSpec, PaintOrder, Range
+from pinxit.errors import InvalidValue
+from pinxit.images.request import Encoding, ImageRequest
+from pinxit.images.size import Size, is_aspect_ratio
+
+OPENAI_STYLES = ("vivid", "natural")
+"""DALL·E 3's values: understood everywhere, without effect on models that have no such styles."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedOrder:
+    """A request that its model can do, nothing left open."""
+
+    entry: "Entry"
+    request: ImageRequest
+    paint: PaintOrder
+    quality: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model that clients can ask for. `defaults` fill in what a request leaves open."""
+
+    id: str
+    backend: str
+    spec: ModelSpec
+    description: str
+    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    aliases: tuple[str, ...] = ()
+    price_micros_per_image: int = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.spec.capabilities
+
+    def check(self, request: ImageRequest) -> CheckedOrder:
+        """Settle what the request left open. Raises InvalidValue, naming the parameter that the model cannot do."""
+        can = self.capabilities
+        _refuse_missing_capabilities(self.id, can, request)
+        if request.n > can.max_n:
+            raise InvalidValue(f"{self.id} paints at most {can.max_n} pictures at once.", param="n")
+        if request.encoding not in can.encodings:
+            raise InvalidValue(f"{self.id} cannot give {request.encoding.value}.", param="output_format", allowed=can.encodings)
+        quality, steps = self._steps(request)
+        first_seed = request.seed if request.seed is not None else secrets.randbelow(MAX_SEED + 1)
+        paint = PaintOrder(
+            model=self.spec.id,
+            prompt=request.prompt,
+            size=self._size(request.size),
+            seeds=tuple((first_seed + index) % (MAX_SEED + 1) for index in range(request.n)),
+            num_inference_steps=steps,
+            guidance_scale=self._guidance(request),
+            negative_prompt=self._open("negative_prompt", request.negative_prompt),
+            style=self._style(request),
+            transparent=request.background == "transparent",
+        )
+        return CheckedOrder(self, request, paint, quality)
+
+    def _open(self, name: str, asked: Any) -> Any:
+        return self.defaults.get(name) if asked is None else asked
+
+    def _size(self, asked: str) -> Size:
+        can = self.capabilities
+        text = str(self.defaults.get("size", "auto")) if asked == "auto" else asked
+        if text == "auto":
+            return can.default_size
+        allowed = [str(size) for size in can.sizes] + list(can.aspect_ratios) + ["auto"]
+        if is_aspect_ratio(text) and text in can.aspect_ratios:
+            return can.aspect_ratios[text]
+        if text in {str(size) for size in can.sizes}:
+            return Size.parse(text)
+        raise InvalidValue(f"{self.id} cannot paint the size {text[:40]!r}.", param="size", allowed=allowed)
+
+    def _steps(self, request: ImageRequest) -> tuple[str, int]:
+        """The name of the quality, and the number of inference steps."""
+        can = self.capabilities
+        quality = str(self.defaults.get("quality", "auto")) if request.quality == "auto" else request.quality
+        if quality != "auto" and quality not in can.qualities:
+            raise InvalidValue(
+                f"{self.id} has no quality {quality[:40]!r}.", param="quality", allowed=["auto", *can.qualities]
+            )
+        usual = int(can.num_inference_steps.default) if can.num_inference_steps else 1
+        if quality == "auto":
+            usual = int(self.defaults.get("num_inference_steps", usual))
+            quality = next((name for name, steps in can.qualities.items() if steps == usual), "auto")
+        else:
+            usual = can.qualities[quality]
+        if request.num_inference_steps is None:
+            return quality, usual
+        _require_within(self.id, "num_inference_steps", request.num_inference_steps, can.num_inference_steps)
+        return quality, request.num_inference_steps
+
+    def _guidance(self, request: ImageRequest) -> float | None:
+        can = self.capabilities.guidance_scale
+        asked = self._open("guidance_scale", request.guidance_scale)
+        if asked is None:
+            return can.default if can else None
+        _require_within(self.id, "guidance_scale", asked, can)
+        return float(asked)
+
+    def _style(self, request: ImageRequest) -> str | None:
+        style = self._open("style", request.style)
+        if style is None or style in self.capabilities.styles:
+            return style
+        if style in OPENAI_STYLES:
+            return None
+        raise InvalidValue(
+            f"{self.id} has no style {str(style)[:40]!r}.", param="style", allowed=[*self.capabilities.styles, *OPENAI_STYLES]
+        )
+
+
+def _refuse_missing_capabilities(model: str, can: Capabilities, request: ImageRequest) -> None:
+    asked_and_missing = {
+        "seed": request.seed is not None and not can.seed,
+        "negative_prompt": request.negative_prompt is not None and not can.negative_prompt,
+        "num_inference_steps": request.num_inference_steps is not None and can.num_inference_steps is None,
+        "guidance_scale": request.guidance_scale is not None and can.guidance_scale is None,
+        "strength": request.strength is not None,
+        "loras": bool(request.loras),
+    }
+    for param, missing in asked_and_missing.items():
+        if missing:
+            raise InvalidValue(f"{model} has no parameter {param!r}. GET /v1/models/{model} shows what it can do.", param=param)
+    if request.background == "transparent":
+        if not can.transparent:
+            raise InvalidValue(f"{model} cannot paint on a transparent ground.", param="background", allowed=["auto", "opaque"])
+        if request.encoding is Encoding.JPEG:
+            raise InvalidValue("A transparent ground needs output_format png or webp.", param="background")
+
+
+def _require_within(model: str, param: str, value: float, allowed: Range | None) -> None:
+    if allowed is None or not allowed.minimum <= value <= allowed.maximum:
+        bounds = [] if allowed is None else [f"{allowed.minimum:g} to {allowed.maximum:g}"]
+        raise InvalidValue(f"{model} cannot do {param}={value:g}.", param=param, allowed=bounds)

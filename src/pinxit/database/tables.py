@@ -1,0 +1,127 @@
+"""Every table, as the newest migration leaves it. `tests/unit/database` compares the two.
+
+Every row belongs to an account. Money is integer micro-dollars. Identifiers are made by `pinxit.ids`.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, text
+
+from pinxit.database.types import Json, Timestamp
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("last4", Text, nullable=False),
+    Column("secret_sha256", Text, nullable=False, unique=True),
+    Column("scopes", Json, nullable=False),
+    Column("models", Json),  # NULL: every model
+    Column("default_delivery", Text),  # NULL: the server's
+    Column("strict", Boolean, nullable=False),
+    Column("url_ttl_seconds", Integer),  # NULL: the server's
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp),
+    Column("revoked_at", Timestamp),
+    Column("last_used_at", Timestamp),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("api_key_id", Text, ForeignKey("api_keys.id")),  # NULL: painted from the command line
+    Column("request_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("requested_model", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("parameters", Json, nullable=False),  # the order as it is painted; see generations/record.py
+    Column("storage_keys", Json, nullable=False),  # the names its pictures will have, so that nothing can be orphaned
+    Column("cost_micros", BigInteger, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("error_class", Text),
+    Column("error_message", Text),
+    Column("lease_owner", Text),  # the process that paints it; NULL once it has ended
+    Column("lease_until", Timestamp),
+    Column("created_at", Timestamp, nullable=False),
+    Column("started_at", Timestamp),
+    Column("finished_at", Timestamp),
+)
+Index("ix_generations_account_newest", generations.c.account_id, generations.c.created_at, generations.c.id)
+Index(
+    "ix_generations_open",
+    generations.c.lease_until,
+    sqlite_where=text("status IN ('queued', 'in_progress')"),
+    postgresql_where=text("status IN ('queued', 'in_progress')"),
+)
+Index(
+    "ix_generations_files_to_remove",
+    generations.c.id,
+    sqlite_where=text("status = 'failed' AND storage_keys <> '[]'"),
+    postgresql_where=text("status = 'failed' AND storage_keys <> '[]'"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("generation_id", Text, ForeignKey("generations.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("image_indices", Json, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("upstream_id", Text),
+    Column("sent_at", Timestamp),
+    Column("finished_at", Timestamp),
+    Column("cost_micros", BigInteger, nullable=False),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("generation_id", Text, ForeignKey("generations.id"), nullable=False),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("storage_key", Text, nullable=False, unique=True),
+    Column("encoding", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("url_expires_at", Timestamp),  # NULL: the name alone opens it; else the URL must be signed
+    Column("created_at", Timestamp, nullable=False),
+    Column("deleted_at", Timestamp),
+    Column("purged_at", Timestamp),  # the file is gone too
+)
+Index("ix_images_generation", images.c.generation_id, images.c.position, unique=True)
+Index("ix_images_account_newest", images.c.account_id, images.c.created_at, images.c.id)
+Index(
+    "ix_images_to_purge",
+    images.c.id,
+    sqlite_where=text("deleted_at IS NOT NULL AND purged_at IS NULL"),
+    postgresql_where=text("deleted_at IS NOT NULL AND purged_at IS NULL"),
+)

@@ -1,0 +1,69 @@
+"""One order and its states."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pinxit.library.image import Image
+
+
+class Status(StrEnum):
+    """queued → in_progress → completed | failed | cancelled | unknown. `unknown`: painted perhaps, the answer was lost."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_open(self) -> bool:
+        return self in (Status.QUEUED, Status.IN_PROGRESS)
+
+
+class AttemptStatus(StrEnum):
+    """What became of one try to paint pictures of an order. `lost`: the painter died, its work with it."""
+
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a live order is. `position`: orders before it while it is queued; `step` of `steps`, over all its pictures."""
+
+    steps: int
+    step: int = 0
+    position: int = 0
+    status: Status = Status.QUEUED
+    images_done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One order as it is recorded. `parameters` is what was painted, in the names of the wire."""
+
+    id: str
+    account_id: str
+    api_key_id: str | None
+    request_id: str
+    status: Status
+    model: str
+    requested_model: str
+    prompt: str
+    parameters: dict[str, Any]
+    storage_keys: tuple[str, ...]
+    created_at: datetime
+    cost_micros: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    error_class: str | None = None
+    error_message: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    images: tuple[Image, ...] = ()
+    progress: Progress | None = field(default=None, compare=False)

@@ -1,0 +1,447 @@
+"""The story of one order, from asked to kept.
+
+An order belongs to the server, not to the socket that asked for it: `create` starts a task of the server's own, and a
+client that hangs up loses its answer, not its picture.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from time import monotonic
+
+import structlog
+
+from pinxit.backends.interface import PaintedImage, PaintUsage, Queued
+from pinxit.backends.interface import Progress as PaintProgress
+from pinxit.catalog.catalog import Catalog
+from pinxit.catalog.entry import CheckedOrder
+from pinxit.database.interface import CommitUnknown, Database
+from pinxit.errors import BackendError, BackendUnavailable, NotFound, PinxitError, StorageUnavailable
+from pinxit.generations import repository
+from pinxit.generations.generation import Generation, Progress, Status
+from pinxit.generations.repository import Attempt
+from pinxit.ids import new_id, new_image_name
+from pinxit.images.encoding import encode
+from pinxit.images.request import ImageRequest
+from pinxit.keys.model import Caller
+from pinxit.library.image import Image
+from pinxit.library.library import Library
+from pinxit.limits.gate import Gate, Ticket
+from pinxit.moderation import Moderator
+from pinxit.provenance import describe
+from pinxit.runners.interface import PainterDied, Runner
+
+log = structlog.get_logger(__name__)
+
+MAX_ATTEMPTS = 2
+"""How often an order is painted before it fails because the painter died under it. Local work may be done again: its seeds are stored."""
+TEND_SECONDS = 20.0
+"""How often leases are renewed and abandoned orders looked for; a lease lasts three times as long."""
+STOPPED = "The server stopped while this was being painted. Nothing was charged; ask again."
+
+ProgressListener = Callable[[Progress], None]
+
+
+@dataclass(slots=True)
+class _Painting:
+    """What has been painted of an order so far."""
+
+    images: dict[int, Image]
+    usage: PaintUsage = PaintUsage(0, 0)
+
+
+class GenerationService:
+    """Takes orders, paints and keeps them."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        catalog: Catalog,
+        runners: Mapping[str, Runner],
+        moderator: Moderator,
+        library: Library,
+        gate: Gate,
+        now: Callable[[], datetime],
+        owns_folder: bool,
+        url_ttl: timedelta | None = None,
+    ) -> None:
+        """`runners`: backend name → its runner; `owns_folder`: this is the one server of the data folder, so that orders of
+        an earlier one are dead; `url_ttl`: how long a picture's URL opens it, None for ever, unless the key says otherwise."""
+        self._database = database
+        self._catalog = catalog
+        self._runners = runners
+        self._moderator = moderator
+        self._library = library
+        self._gate = gate
+        self._now = now
+        self._owns_folder = owns_folder
+        self._lease_owner = new_id(repository.SERVER if owns_folder else repository.COMMAND)
+        self._url_ttl = url_ttl
+        self._live: dict[str, Progress] = {}
+        self._tasks: set[asyncio.Task[Generation]] = set()
+        self._tending: asyncio.Task[None] | None = None
+
+    # --- the story ---
+
+    async def create(
+        self,
+        caller: Caller,
+        request: ImageRequest,
+        *,
+        request_id: str,
+        generation_id: str | None = None,
+        on_progress: ProgressListener | None = None,
+    ) -> Generation:
+        """Paint an order and keep its pictures. The answer holds their bytes.
+
+        Raises:
+            ModelNotFound, PermissionDenied, InvalidValue: it cannot be had.
+            ContentPolicyViolation: it is refused.
+            Overloaded, BackendUnavailable, StorageUnavailable: not now.
+            Conflict: there is an order with this id already.
+            BackendError: the painter failed.
+        In all these cases nothing is charged and no picture is kept.
+        """
+        entry = self._catalog.resolve(request.model)
+        caller.require_model(request.model, entry.id)
+        order = entry.check(request)
+        ticket = self._gate.admit()
+        task = asyncio.create_task(self._carry_out(caller, order, ticket, request_id, generation_id, on_progress))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    async def _carry_out(
+        self,
+        caller: Caller,
+        order: CheckedOrder,
+        ticket: Ticket,
+        request_id: str,
+        generation_id: str | None,
+        on_progress: ProgressListener | None,
+    ) -> Generation:
+        with ticket:
+            await self._moderator.check_prompt(order.request.prompt)
+            if order.request.store:
+                await self._library.require_room()
+            generation = self._plan(caller, order, request_id, generation_id)
+            first = Attempt(1, order.entry.backend, tuple(range(order.request.n)))
+            await self._database.write(partial(repository.open_, generation=generation, attempt=first, lease_owner=self._lease_owner))
+            progress = self._live[generation.id] = Progress(steps=order.paint.num_inference_steps * order.request.n)
+            started = monotonic()
+            try:
+                painting = await self._paint(generation, order, first, caller, _Listener(progress, on_progress))
+                settled = await self._settle(generation, painting)
+                ticket.seconds = monotonic() - started
+                log.info("generation_completed", **_facts(settled), seconds=round(ticket.seconds, 3))
+                return settled
+            except PinxitError as error:
+                await self._fail(generation, error)
+                raise
+            except asyncio.CancelledError as cancelled:  # only `close` cancels an order
+                stopped = BackendUnavailable(STOPPED)
+                await self._fail(generation, stopped)
+                raise stopped from cancelled
+            except Exception:
+                await self._fail(generation, PinxitError())
+                raise
+            finally:
+                del self._live[generation.id]
+
+    async def _paint(
+        self, generation: Generation, order: CheckedOrder, attempt: Attempt, caller: Caller, listener: "_Listener"
+    ) -> _Painting:
+        """Paint, and paint again what a dying painter took with it. Pictures are encoded and kept while others are painted."""
+        runner = self._runners[order.entry.backend]
+        painting = _Painting({})
+        while True:
+            try:
+                await self._paint_once(generation, order, attempt, caller, runner, painting, listener)
+                break
+            except PainterDied:
+                missing = tuple(index for index in range(order.request.n) if index not in painting.images)
+                log.warning("painter_died", generation_id=generation.id, attempt=attempt.number, missing=len(missing))
+                if attempt.number == MAX_ATTEMPTS:
+                    if painting.images:
+                        break
+                    raise
+                attempt = Attempt(attempt.number + 1, attempt.backend, missing)
+                now = self._now()
+                await self._database.write(partial(repository.start_attempt, generation=generation, attempt=attempt, now=now))
+        if not painting.images:
+            raise BackendError("The painter ended without a picture.")
+        return painting
+
+    async def _paint_once(
+        self,
+        generation: Generation,
+        order: CheckedOrder,
+        attempt: Attempt,
+        caller: Caller,
+        runner: Runner,
+        painting: _Painting,
+        listener: "_Listener",
+    ) -> None:
+        if not attempt.image_indices:
+            return
+        paint = replace(order.paint, seeds=tuple(order.paint.seeds[index] for index in attempt.image_indices))
+        started = monotonic()
+        keeping: list[asyncio.Task[None]] = []
+        try:
+            async with aclosing(runner.paint(paint)) as events:
+                async for event in events:
+                    match event:
+                        case Queued(position):
+                            listener.queued(position)
+                        case PaintProgress(index, step):
+                            listener.stepped(attempt.image_indices[index], step)
+                        case PaintedImage(index):
+                            place = attempt.image_indices[index]
+                            keep = self._keep(generation, order, event, place, caller, monotonic() - started, painting)
+                            keeping.append(asyncio.create_task(keep))
+                        case PaintUsage():
+                            painting.usage = event
+        finally:
+            await _join(keeping)
+
+    async def _keep(
+        self,
+        generation: Generation,
+        order: CheckedOrder,
+        painted: PaintedImage,
+        index: int,
+        caller: Caller,
+        seconds: float,
+        painting: _Painting,
+    ) -> None:
+        """Check, mark and encode one picture, and store its bytes for good."""
+        if (painted.pixels.width, painted.pixels.height) != (order.paint.size.width, order.paint.size.height):
+            raise BackendError(f"The painter made a picture of {painted.pixels.width}x{painted.pixels.height} pixels.")
+        request = order.request
+        metadata = describe(order.paint, painted.seed)
+        data, sha256 = await asyncio.to_thread(_encode, painted, request, metadata)
+        storage_key = ""
+        if request.store:
+            storage_key = generation.storage_keys[index]
+            await self._library.keep(storage_key, data)
+        painting.images[index] = Image(
+            id=new_id("img"),
+            generation_id=generation.id,
+            account_id=generation.account_id,
+            position=index,
+            storage_key=storage_key,
+            encoding=request.encoding,
+            size=order.paint.size,
+            size_bytes=len(data),
+            sha256=sha256,
+            seed=painted.seed,
+            seconds=round(seconds, 4),
+            created_at=self._now(),
+            url_expires_at=self._url_expiry(caller),
+            data=data,
+        )
+
+    async def _settle(self, generation: Generation, painting: _Painting) -> Generation:
+        """End the order in one transaction. A commit that is in doubt is judged by what the rows say."""
+        images = tuple(painting.images[index] for index in sorted(painting.images))
+        settled = replace(
+            generation,
+            status=Status.COMPLETED,
+            images=images,
+            input_tokens=painting.usage.input_tokens,
+            output_tokens=painting.usage.output_tokens,
+            started_at=generation.created_at,
+            finished_at=self._now(),
+        )
+        unit = partial(repository.settle, generation=settled)
+        try:
+            kept = await self._database.write(unit)
+        except CommitUnknown:
+            log.warning("settle_in_doubt", generation_id=generation.id)
+            kept = await self._database.write(unit)
+        if not kept:
+            raise StorageUnavailable("This order was given up before its pictures could be kept. Nothing was charged; ask again.")
+        return settled
+
+    async def _fail(self, generation: Generation, error: PinxitError) -> None:
+        """End the order without pictures and leave no file behind. What cannot be done now, a later look at leases does."""
+        failed = replace(
+            generation,
+            status=Status.FAILED,
+            error_class=type(error).__name__,
+            error_message=error.message,
+            finished_at=self._now(),
+        )
+        try:
+            ended = await self._database.write(partial(repository.fail, generation=failed))
+            if ended:
+                log.info("generation_failed", **_facts(failed), error_class=failed.error_class)
+                await self._remove_files(failed)
+        except StorageUnavailable:
+            log.error("generation_failure_not_kept", generation_id=generation.id)
+
+    async def _remove_files(self, failed: Generation) -> None:
+        """Rows first, then files, then a note that they are gone: no row ever names a missing file, and no file is forgotten."""
+        if failed.storage_keys:
+            await self._library.discard(list(failed.storage_keys))
+            await self._database.write(partial(repository.forget_files, generation_id=failed.id))
+
+    def _plan(self, caller: Caller, order: CheckedOrder, request_id: str, generation_id: str | None) -> Generation:
+        request, paint = order.request, order.paint
+        keys = tuple(new_image_name(request.encoding.value) for _ in paint.seeds) if request.store else ()
+        return Generation(
+            id=generation_id or new_id("gen"),
+            account_id=caller.account_id,
+            api_key_id=caller.key_id,
+            request_id=request_id,
+            status=Status.QUEUED,
+            model=order.entry.id,
+            requested_model=request.model,
+            prompt=request.prompt,
+            parameters={
+                "n": request.n,
+                "size": str(paint.size),
+                "quality": order.quality,
+                "background": "transparent" if paint.transparent else "opaque",
+                "output_format": request.encoding.value,
+                "output_compression": request.compression,
+                "delivery": request.delivery.value,
+                "moderation": request.moderation,
+                "style": paint.style,
+                "seeds": list(paint.seeds),
+                "num_inference_steps": paint.num_inference_steps,
+                "guidance_scale": paint.guidance_scale,
+                "negative_prompt": paint.negative_prompt,
+                "store": request.store,
+                "end_user": request.end_user,
+            },
+            storage_keys=keys,
+            created_at=self._now(),
+        )
+
+    def _url_expiry(self, caller: Caller) -> datetime | None:
+        own = caller.key.options.url_ttl_seconds if caller.key else None
+        ttl = self._url_ttl if own is None else timedelta(seconds=own)
+        return None if ttl is None else self._now() + ttl
+
+    # --- looking back ---
+
+    async def get(self, caller: Caller, generation_id: str) -> Generation:
+        """The order as it stands. Raises NotFound, also for another account's order."""
+        found = await self._database.read(
+            lambda connection: repository.find(connection, caller.account_id, generation_id)
+        )
+        if found is None:
+            raise NotFound("There is no such generation.")
+        progress = self._live.get(generation_id)
+        if progress is not None and found.status.is_open:
+            return replace(found, status=progress.status, progress=progress)
+        return found
+
+    # --- begin and end of the process ---
+
+    @property
+    def live_count(self) -> int:
+        return len(self._tasks)
+
+    async def start(self) -> None:
+        """End what an earlier server of this data folder left open, and begin to look after leases."""
+        await self._end_abandoned(include_servers=self._owns_folder)
+        for failed in await self._database.read(repository.list_with_files_to_remove):
+            await self._remove_files(failed)
+        await self._library.purge()
+        self._tending = asyncio.create_task(self._tend())
+
+    async def close(self, grace_seconds: float) -> None:
+        """Wait for the orders under way, then end those that take longer than `grace_seconds`."""
+        if self._tasks:
+            log.info("draining", generations=len(self._tasks))
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._tending is not None:
+            self._tending.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._tending
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_SECONDS)
+            try:
+                now = self._now()
+                await self._database.write(partial(repository.renew_leases, lease_owner=self._lease_owner, now=now))
+                await self._end_abandoned(include_servers=False)
+            except StorageUnavailable as error:
+                log.error("leases_not_tended", error=error.message)
+
+    async def _end_abandoned(self, *, include_servers: bool) -> None:
+        """Fail the orders whose process is gone, and remove what it wrote for them."""
+        abandoned = await self._database.read(
+            lambda connection: repository.list_abandoned(
+                connection, self._lease_owner, self._now(), include_servers=include_servers
+            )
+        )
+        for generation in abandoned:
+            await self._fail(generation, BackendUnavailable(STOPPED))
+
+    def _forget(self, task: "asyncio.Task[Generation]") -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, PinxitError):
+            log.error("generation_crashed", exc_info=error)
+
+
+class _Listener:
+    """Adds up the progress of an order's pictures and tells who wants to know."""
+
+    def __init__(self, progress: Progress, tell: ProgressListener | None) -> None:
+        self._progress = progress
+        self._tell = tell
+        self._steps: dict[int, int] = {}
+
+    def queued(self, position: int) -> None:
+        self._progress.position = position
+        self._publish()
+
+    def stepped(self, index: int, step: int) -> None:
+        self._steps[index] = max(step, self._steps.get(index, 0))
+        self._progress.status = Status.IN_PROGRESS
+        self._progress.position = 0
+        self._progress.step = sum(self._steps.values())
+        self._publish()
+
+    def _publish(self) -> None:
+        if self._tell is not None:
+            self._tell(self._progress)
+
+
+def _encode(painted: PaintedImage, request: ImageRequest, metadata: Mapping[str, str]) -> tuple[bytes, str]:
+    """The file and its SHA-256 in hex, in one hop to a thread."""
+    data = encode(painted.pixels, request.encoding, request.compression, metadata)
+    return data, hashlib.sha256(data).hexdigest()
+
+
+async def _join(tasks: list["asyncio.Task[None]"]) -> None:
+    """Wait for all, then raise the first error."""
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _facts(generation: Generation) -> dict[str, object]:
+    """What a log line may say of an order: never its prompt."""
+    return {
+        "generation_id": generation.id,
+        "request_id": generation.request_id,
+        "account_id": generation.account_id,
+        "model": generation.model,
+        "images": len(generation.images),
+    }

@@ -1,0 +1,62 @@
+"""What a client asks for, before any model has looked at it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Delivery(StrEnum):
+    """How pictures come back: as a URL, as base64, or both."""
+
+    URL = "url"
+    B64_JSON = "b64_json"
+    BOTH = "both"
+
+    @property
+    def has_url(self) -> bool:
+        return self is not Delivery.B64_JSON
+
+    @property
+    def has_b64(self) -> bool:
+        return self is not Delivery.URL
+
+
+class Encoding(StrEnum):
+    """File formats of pictures that are stored and served."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+
+    @property
+    def media_type(self) -> str:
+        return f"image/{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One order as asked: both wire dialects end here. None means "the model decides".
+
+    `size` is `auto`, `WxH` or `W:H`; `compression` is 0..100 (jpeg and webp); `seed` 0..2³²−1;
+    `end_user` is a hash, never the caller's own text.
+    """
+
+    model: str
+    prompt: str
+    n: int = 1
+    delivery: Delivery = Delivery.URL
+    encoding: Encoding = Encoding.PNG
+    compression: int | None = None
+    size: str = "auto"
+    quality: str = "auto"
+    background: str = "auto"
+    moderation: str = "auto"
+    style: str | None = None
+    seed: int | None = None
+    negative_prompt: str | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    strength: float | None = None
+    loras: tuple[str, ...] = ()
+    store: bool = True
+    include_cost: bool = False
+    end_user: str | None = None

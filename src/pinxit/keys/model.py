@@ -1,0 +1,76 @@
+"""An API key and its verified holder."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from pinxit.errors import PermissionDenied
+from pinxit.images.request import Delivery
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    IMAGES_WRITE = "images:write"
+    IMAGES_READ = "images:read"
+    MODELS_READ = "models:read"
+    USAGE_READ = "usage:read"
+    KEYS_MANAGE = "keys:manage"
+    ADMIN = "admin"
+
+
+DEFAULT_SCOPES = (Scope.IMAGES_WRITE, Scope.IMAGES_READ, Scope.MODELS_READ, Scope.USAGE_READ)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """What the maker of a key decides. `models` None: every model; `default_delivery`, `url_ttl_seconds` None: the server's."""
+
+    name: str = ""
+    scopes: tuple[Scope, ...] = DEFAULT_SCOPES
+    models: tuple[str, ...] | None = None
+    default_delivery: Delivery | None = None
+    strict: bool = False
+    url_ttl_seconds: int | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is kept: never the secret itself."""
+
+    id: str
+    account_id: str
+    prefix: str
+    last4: str
+    options: KeyOptions
+    created_at: datetime
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    def is_valid(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.options.expires_at is None or now < self.options.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The verified holder of a key. `key` is None for the command line on the machine itself, which may do anything."""
+
+    account_id: str
+    key: ApiKey | None = None
+    scopes: frozenset[Scope] = field(default_factory=frozenset)
+
+    @property
+    def key_id(self) -> str | None:
+        return self.key.id if self.key else None
+
+    def require(self, scope: Scope) -> None:
+        """Raises PermissionDenied, naming the scope. `admin` includes every scope."""
+        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+            raise PermissionDenied(f"This API key lacks the scope {scope.value!r}.")
+
+    def require_model(self, *names: str) -> None:
+        """Raises PermissionDenied unless the key may use the model, by the name asked for or by its own."""
+        allowed = self.key.options.models if self.key else None
+        if allowed is not None and not set(names) & set(allowed):
+            raise PermissionDenied(f"This API key may not use the model {names[0]!r}.", param="model")

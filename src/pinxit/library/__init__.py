@@ -1,0 +1,1 @@
+"""The pictures that are kept: `library` stores and finds them, `urls` makes and checks their addresses."""

@@ -1,0 +1,30 @@
+"""One stored picture."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pinxit.images.request import Encoding
+from pinxit.images.size import Size
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture and its facts. `seconds` is how long it took to paint; `data` is there only right after painting.
+
+    `storage_key` is empty for a picture that was not to be kept. `url_expires_at` None: the name alone opens it.
+    """
+
+    id: str
+    generation_id: str
+    account_id: str
+    position: int
+    storage_key: str
+    encoding: Encoding
+    size: Size
+    size_bytes: int
+    sha256: str
+    seed: int
+    seconds: float
+    created_at: datetime
+    url_expires_at: datetime | None = None
+    data: bytes | None = None

@@ -1,0 +1,97 @@
+"""Keeping pictures: bytes first, durable; the row follows in the order's last transaction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from pinxit.database.interface import Database
+from pinxit.errors import NotFound, StorageUnavailable
+from pinxit.library import repository
+from pinxit.library.image import Image
+from pinxit.library.urls import ImageUrls
+from pinxit.storage.interface import Storage, StoredFileMissing
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A picture of the list, with the row of the generation that made it."""
+
+    image: Image
+    generation: Row[Any]
+
+
+class Library:
+    """The pictures of all accounts."""
+
+    def __init__(self, database: Database, storage: Storage, urls: ImageUrls, *, min_free_bytes: int, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._storage = storage
+        self._min_free_bytes = min_free_bytes
+        self._now = now
+        self.urls = urls
+
+    async def require_room(self) -> None:
+        """Raises StorageUnavailable when the disk is too full to promise that a new picture can be kept."""
+        free = await self._storage.free_bytes()
+        if free is not None and free < self._min_free_bytes:
+            raise StorageUnavailable("The server's disk is full: nothing was painted or charged.")
+
+    async def keep(self, storage_key: str, data: bytes) -> None:
+        """Store the bytes for good. Raises StorageUnavailable."""
+        await self._storage.put(storage_key, data)
+
+    async def discard(self, storage_keys: list[str]) -> None:
+        """Remove files that no row will ever name. Raises StorageUnavailable."""
+        for key in storage_keys:
+            await self._storage.delete(key)
+
+    async def admit(self, storage_key: str, expires: str, signature: str) -> Image:
+        """The picture behind an address, if the address opens it. Raises NotFound, UrlExpired, StorageUnavailable."""
+        image = await self._database.read(lambda connection: repository.find_by_storage_key(connection, storage_key))
+        if image is None:
+            raise NotFound("There is no such picture.")
+        self.urls.check(image, expires, signature, self._now())
+        return image
+
+    async def read(self, image: Image) -> bytes:
+        """The bytes. Raises NotFound, StorageUnavailable."""
+        try:
+            return await self._storage.get(image.storage_key)
+        except StoredFileMissing as error:
+            raise NotFound("There is no such picture.") from error
+
+    async def get(self, account_id: str, image_id: str) -> StoredImage:
+        """Raises NotFound, also for another account's picture."""
+        found = await self._database.read(lambda connection: repository.find(connection, account_id, image_id))
+        if found is None:
+            raise NotFound("There is no such picture.")
+        return StoredImage(*found)
+
+    async def list(self, account_id: str, *, after: str | None, limit: int) -> list[StoredImage]:
+        """Newest first. Raises NotFound if `after` is not a picture of this account."""
+        rows = await self._database.read(
+            lambda connection: repository.list_newest(connection, account_id, after=after, limit=limit)
+        )
+        if rows is None:
+            raise NotFound("There is no such picture.", param="after")
+        return [StoredImage(*row) for row in rows]
+
+    async def delete(self, account_id: str, image_id: str) -> None:
+        """Delete for good: the row first, so that no row ever names a missing file. Raises NotFound, StorageUnavailable."""
+        now = self._now()
+        key = await self._database.write(lambda connection: repository.mark_deleted(connection, account_id, image_id, now))
+        if key is None:
+            raise NotFound("There is no such picture.")
+        await self.purge()
+
+    async def purge(self) -> None:
+        """Remove the files of deleted pictures. Raises StorageUnavailable."""
+        doomed = await self._database.read(repository.list_to_purge)
+        for _, key in doomed:
+            await self._storage.delete(key)
+        if doomed:
+            ids, now = [image_id for image_id, _ in doomed], self._now()
+            await self._database.write(lambda connection: repository.mark_purged(connection, ids, now))

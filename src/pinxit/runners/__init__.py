@@ -1,0 +1,1 @@
+"""Where a backend runs: `inline` in this event loop, `process` in a supervised painter process."""

@@ -1,0 +1,120 @@
+"""What the frames say: orders, events and errors, to and from their frames. Pure translation.
+
+    runner → painter   paint(id, order)  cancel(id)  taken(id)  ping  close
+    painter → runner   ready  failed(reason)  event(id, …)  done(id)  error(id, …)  pong(orders)
+
+`taken` says that the reader has taken one picture of the order, so that the painter may send another one.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from typing import Any, TypeVar
+
+from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder, PaintUsage, Progress, Queued
+from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, PinxitError
+from pinxit.images.pixels import Pixels
+from pinxit.images.size import Size
+from pinxit.runners.frames import Frame, FrameError
+
+T = TypeVar("T")
+
+
+def _refusing_nonsense(read: Callable[[Frame], T]) -> Callable[[Frame], T]:
+    """What a missing field or a wrong value raises becomes a FrameError."""
+
+    @wraps(read)
+    def read_or_refuse(frame: Frame) -> T:
+        try:
+            return read(frame)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FrameError(f"a frame {frame.type!r} cannot be understood ({type(error).__name__})") from error
+
+    return read_or_refuse
+
+
+def order_frame(order_id: int, order: PaintOrder) -> Frame:
+    """The frame `paint`."""
+    return Frame({"type": "paint", "id": order_id, "order": asdict(order) | {"size": str(order.size)}})
+
+
+@_refusing_nonsense
+def read_order(frame: Frame) -> PaintOrder:
+    """The order of a frame `paint`. Raises FrameError."""
+    order = dict(frame.header["order"])
+    return PaintOrder(**order | {"size": Size.parse(order["size"]), "seeds": tuple(order["seeds"])})
+
+
+def event_frame(order_id: int, event: PaintEvent) -> Frame:
+    """The frame `event`: pixels are its payload. Raises FrameError if `event` is none."""
+    header: dict[str, Any] = {"type": "event", "id": order_id}
+    match event:
+        case Queued(position):
+            return Frame(header | {"event": "queued", "position": position})
+        case Progress(index, step, steps, None):
+            return Frame(header | {"event": "progress", "index": index, "step": step, "steps": steps})
+        case Progress(index, step, steps, Pixels() as preview):
+            header |= {"event": "progress", "index": index, "step": step, "steps": steps}
+            return Frame(header | _shape(preview), preview.data)
+        case PaintedImage(index, seed, pixels):
+            return Frame(header | {"event": "image", "index": index, "seed": seed} | _shape(pixels), pixels.data)
+        case PaintUsage(input_tokens, output_tokens):
+            return Frame(header | {"event": "usage", "input_tokens": input_tokens, "output_tokens": output_tokens})
+    raise FrameError(f"{type(event).__name__} is no event of painting")
+
+
+@_refusing_nonsense
+def read_event(frame: Frame) -> PaintEvent:
+    """The event of a frame `event`. Raises FrameError."""
+    match frame.header["event"]:
+        case "queued":
+            return Queued(_int(frame, "position"))
+        case "progress":
+            preview = _pixels(frame) if frame.payload else None
+            return Progress(_int(frame, "index"), _int(frame, "step"), _int(frame, "steps"), preview)
+        case "image":
+            return PaintedImage(_int(frame, "index"), _int(frame, "seed"), _pixels(frame))
+        case "usage":
+            return PaintUsage(_int(frame, "input_tokens"), _int(frame, "output_tokens"))
+    raise FrameError("an event of an unknown kind")
+
+
+def error_frame(order_id: int, error: PinxitError) -> Frame:
+    """The frame `error`; a class that a backend may not raise is sent as BackendError."""
+    header: dict[str, Any] = {"type": "error", "id": order_id, "message": error.message}
+    match error:
+        case ContentPolicyViolation():
+            return Frame(header | {"error": "refused", "stage": error.stage, "categories": error.categories})
+        case BackendUnavailable():
+            return Frame(header | {"error": "unavailable", "retry_after_seconds": error.retry_after_seconds})
+    return Frame(header | {"error": "unusable"})
+
+
+@_refusing_nonsense
+def read_error(frame: Frame) -> PinxitError:
+    """The error of a frame `error`. Raises FrameError."""
+    message = str(frame.header["message"])
+    match frame.header["error"]:
+        case "refused":
+            categories = [str(category) for category in frame.header["categories"]]
+            return ContentPolicyViolation(message, stage=str(frame.header["stage"]), categories=categories)
+        case "unavailable":
+            return BackendUnavailable(message, retry_after_seconds=float(frame.header["retry_after_seconds"]))
+        case "unusable":
+            return BackendError(message)
+    raise FrameError("an error of an unknown kind")
+
+
+def _shape(pixels: Pixels) -> dict[str, Any]:
+    return {"width": pixels.width, "height": pixels.height, "mode": pixels.mode}
+
+
+def _pixels(frame: Frame) -> Pixels:
+    return Pixels(_int(frame, "width"), _int(frame, "height"), frame.header["mode"], frame.payload)
+
+
+def _int(frame: Frame, name: str) -> int:
+    value = frame.header[name]
+    if type(value) is not int:
+        raise TypeError(f"{name} is not an integer")
+    return value
