@@ -1,6 +1,7 @@
 """Everything that can go wrong in a way we expected, one tree.
 
-A class's docstring is its default message. An error carries facts; `pinxit.api.errors` is the one table that turns a class
+A class's docstring is its default message. An error carries facts; `pinxit.api.errors` is the one table that turns a
+class
 into an HTTP status and a wire `type`. An error that is not a `PinxitError` is a bug.
 
     PinxitError

@@ -14,7 +14,9 @@ def new_id(prefix: str) -> str:
 
 
 def new_image_name(extension: str) -> str:
-    """The storage key of a new picture, in the form of the seed's URLs: `generated/pinxit_<uuid4>.<ext>` (122 random bits)."""
+    """The storage key of a new picture, in the form of the seed's URLs: `generated/pinxit_<uuid4>.<ext>` (122
+    random bits).
+    """
     return f"generated/pinxit_{uuid.UUID(bytes=secrets.token_bytes(16), version=4)}.{extension}"
 
 

@@ -29,7 +29,7 @@ THREAD_FROM_BYTES: Final = 64 * 1024
 MAX_ECHO_CHARACTERS: Final = 100
 
 
-class ClientDisconnected(Exception):  # noqa: N818  # an event, as Starlette's ClientDisconnect: nobody is left to be told
+class ClientDisconnected(Exception):  # an event, as Starlette's ClientDisconnect: nobody is left to be told
     """The client hung up before its request had arrived."""
 
 

@@ -56,7 +56,9 @@ def type_of_class_name(name: str) -> str:
 
 
 def render(error: errors.PinxitError, *, request_id: str) -> ErrorResponse:
-    """The error in the shape of the contract: `code` is the status as a number, `param` is "" when no parameter is to blame."""
+    """The error in the shape of the contract: `code` is the status as a number, `param` is "" when no parameter
+    is to blame.
+    """
     status, type_ = status_and_type(type(error))
     message = error.message
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:

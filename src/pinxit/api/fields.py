@@ -1,6 +1,7 @@
 """Reads fields of a JSON object: right type and range, or a clear refusal that names the parameter.
 
-A wrong JSON type is 400 `invalid_request_error`; a value outside its set or range is 422 `invalid_value`. null is the same
+A wrong JSON type is 400 `invalid_request_error`; a value outside its set or range is 422 `invalid_value`. null is the
+same
 as absent.
 """
 
@@ -9,7 +10,14 @@ from typing import Any
 
 from pinxit.errors import InvalidRequest, InvalidValue
 
-_JSON_TYPES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+_JSON_TYPES = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+}
 
 
 class Fields:
@@ -28,7 +36,9 @@ class Fields:
         if len(value) > max_characters:
             raise InvalidRequest(f"{name} is longer than {max_characters} characters.", param=name)
         if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise InvalidRequest(f"{name} contains a character that is not text (U+0000 or half a surrogate pair).", param=name)
+            raise InvalidRequest(
+                f"{name} contains a character that is not text (U+0000 or half a surrogate pair).", param=name
+            )
         return str(value)
 
     def choice(self, name: str, allowed: Sequence[str]) -> str | None:

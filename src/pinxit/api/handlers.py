@@ -23,7 +23,9 @@ MAX_PAGE = 100
 DEFAULT_PAGE = 20
 MAX_KEY_NAME_CHARACTERS = 200
 MAX_URL_TTL_SECONDS = 604_800
-KEY_FIELDS = frozenset("name scopes models limits budgets default_delivery strict url_ttl_seconds expires_at".split())
+KEY_FIELDS = frozenset(
+    ["name", "scopes", "models", "limits", "budgets", "default_delivery", "strict", "url_ttl_seconds", "expires_at"]
+)
 
 
 def caller_with(scope: Scope, services: Services) -> Callable[[Request], Awaitable[Caller]]:
@@ -83,7 +85,9 @@ class Handlers:
 
     def _image(self, request: Request, image: Any, generation: Any) -> dict[str, Any]:
         urls = self._services.library.urls
-        return shapes.image(image, generation.prompt, generation.model, generation.parameters, urls, self._base(request))
+        return shapes.image(
+            image, generation.prompt, generation.model, generation.parameters, urls, self._base(request)
+        )
 
     def _base(self, request: Request) -> str:
         return base_url(request.scope, self._services.settings)
@@ -198,7 +202,9 @@ def _scopes(fields: Fields) -> tuple[Scope, ...]:
     try:
         return tuple(dict.fromkeys(Scope(name) for name in names))
     except ValueError as error:
-        raise InvalidValue("There is no such scope.", param="scopes", allowed=[scope.value for scope in Scope]) from error
+        raise InvalidValue(
+            "There is no such scope.", param="scopes", allowed=[scope.value for scope in Scope]
+        ) from error
 
 
 def _delivery(fields: Fields) -> Delivery | None:

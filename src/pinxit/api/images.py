@@ -1,6 +1,7 @@
 """POST /v1/images/generations: both wire dialects become one ImageRequest, and one Generation becomes the answer.
 
-A plain ASGI callable: this is the hot route, and pictures in base64 are joined as bytes, never through a JSON serializer.
+A plain ASGI callable: this is the hot route, and pictures in base64 are joined as bytes, never through a JSON
+serializer.
 """
 
 import asyncio
@@ -22,27 +23,101 @@ from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.generations.generation import Generation
 from pinxit.ids import GENERATION_ID
 from pinxit.images.request import Delivery, Encoding, ImageRequest
-from pinxit.keys.model import ApiKey, Scope as KeyScope
+from pinxit.keys.model import ApiKey
+from pinxit.keys.model import Scope as KeyScope
 from pinxit.library.image import Image
 from pinxit.settings import Settings
 
 T = TypeVar("T")
 
 KNOWN = frozenset(
-    "model prompt n output_format response_format size quality background output_compression moderation stream "
-    "partial_images store dry_run async deadline_seconds style user safety_identifier seed negative_prompt "
-    "num_inference_steps steps guidance_scale strength loras provider fallback_models usage".split()
+    [
+        "model",
+        "prompt",
+        "n",
+        "output_format",
+        "response_format",
+        "size",
+        "quality",
+        "background",
+        "output_compression",
+        "moderation",
+        "stream",
+        "partial_images",
+        "store",
+        "dry_run",
+        "async",
+        "deadline_seconds",
+        "style",
+        "user",
+        "safety_identifier",
+        "seed",
+        "negative_prompt",
+        "num_inference_steps",
+        "steps",
+        "guidance_scale",
+        "strength",
+        "loras",
+        "provider",
+        "fallback_models",
+        "usage",
+    ]
 )
 DANGEROUS = frozenset(
-    "api_base base_url api_key api_version api_type headers extra_headers extra_body extra_query organization "
-    "custom_llm_provider url_idx proxy proxies credentials".split()
+    [
+        "api_base",
+        "base_url",
+        "api_key",
+        "api_version",
+        "api_type",
+        "headers",
+        "extra_headers",
+        "extra_body",
+        "extra_query",
+        "organization",
+        "custom_llm_provider",
+        "url_idx",
+        "proxy",
+        "proxies",
+        "credentials",
+    ]
 )
 """Names that could redirect a request or reveal a credential: refused, never passed on."""
 FOREIGN = frozenset(
-    "aspect_ratio batch_size cfg_scale clip_skip enable_hr enable_safety_checker extra height image_size input_fidelity "
-    "logprobs metadata num_images num_outputs output_quality project prompt_extend prompt_upsampling resolution "
-    "safety_tolerance sampler sampler_index sampler_name scheduler sequential_image_generation session_id "
-    "style_preset sync_mode tags timeout watermark width".split()
+    [
+        "aspect_ratio",
+        "batch_size",
+        "cfg_scale",
+        "clip_skip",
+        "enable_hr",
+        "enable_safety_checker",
+        "extra",
+        "height",
+        "image_size",
+        "input_fidelity",
+        "logprobs",
+        "metadata",
+        "num_images",
+        "num_outputs",
+        "output_quality",
+        "project",
+        "prompt_extend",
+        "prompt_upsampling",
+        "resolution",
+        "safety_tolerance",
+        "sampler",
+        "sampler_index",
+        "sampler_name",
+        "scheduler",
+        "sequential_image_generation",
+        "session_id",
+        "style_preset",
+        "sync_mode",
+        "tags",
+        "timeout",
+        "watermark",
+        "width",
+    ]
 )
 """Well-known names of other image APIs: without effect here, and listed in `x-pinxit-ignored`."""
 
@@ -151,7 +226,8 @@ def _delivery_and_encoding(fields: Fields, settings: Settings, key: ApiKey | Non
     if output_format in DELIVERIES:
         if asked is not None and asked != output_format:
             raise InvalidValue(
-                f"response_format={asked} contradicts output_format={output_format}: send one of them.", param="response_format"
+                f"response_format={asked} contradicts output_format={output_format}: send one of them.",
+                param="response_format",
             )
         asked = output_format
     if asked is not None:
@@ -203,7 +279,9 @@ class GenerationsEndpoint:
         generation = await services.generations.create(
             caller, parsed.request, request_id=scope[REQUEST_ID], generation_id=generation_id
         )
-        parts = await asyncio.to_thread(render, generation, parsed.request, services, base_url(scope, services.settings))
+        parts = await asyncio.to_thread(
+            render, generation, parsed.request, services, base_url(scope, services.settings)
+        )
         await _send(send, parts, _answer_headers(generation, _ignored(scope, parsed, generation)))
 
 
@@ -211,7 +289,9 @@ def _proposed_generation_id(scope: Scope) -> str | None:
     """A client that wants to follow its order names it beforehand: `x-pinxit-generation: gen_<32 hex digits>`."""
     proposed = header(scope, b"x-pinxit-generation")
     if proposed is not None and GENERATION_ID.fullmatch(proposed) is None:
-        raise InvalidRequest("x-pinxit-generation must be gen_ and 32 lower-case hex digits.", param="x-pinxit-generation")
+        raise InvalidRequest(
+            "x-pinxit-generation must be gen_ and 32 lower-case hex digits.", param="x-pinxit-generation"
+        )
     return proposed
 
 

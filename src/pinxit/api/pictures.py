@@ -34,7 +34,9 @@ class PictureEndpoint:
             return
         wanted = _range(scope, etag, image.size_bytes)
         if wanted is not None and wanted[0] >= wanted[1]:
-            await _answer(send, 416, [*headers, (b"content-range", b"bytes */%d" % image.size_bytes), (b"content-length", b"0")])
+            await _answer(
+                send, 416, [*headers, (b"content-range", b"bytes */%d" % image.size_bytes), (b"content-length", b"0")]
+            )
             return
         start, end = wanted or (0, image.size_bytes)
         headers.append((b"content-length", b"%d" % (end - start)))
@@ -72,7 +74,8 @@ def _matches(if_none_match: str | None, etag: str) -> bool:
 
 
 def _range(scope: Scope, etag: str, size_bytes: int) -> tuple[int, int] | None:
-    """Start and end (exclusive) of the one range asked for; None: the whole. An empty span cannot be satisfied (RFC 9110 §14).
+    """Start and end (exclusive) of the one range asked for; None: the whole. An empty span cannot be satisfied (RFC
+    9110 §14).
 
     Several ranges, other units and nonsense are ignored, as the RFC allows: the whole picture is sent.
     """

@@ -21,7 +21,9 @@ def hot_routes(services: Services) -> list[BaseRoute]:
 
 
 def router(services: Services) -> APIRouter:
-    """Everything else. A route says which scope it needs, or that it is public; there is no default that lets anybody in."""
+    """Everything else. A route says which scope it needs, or that it is public; there is no default that lets
+    anybody in.
+    """
     handle = Handlers(services)
     routes = APIRouter()
 

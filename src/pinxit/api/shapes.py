@@ -12,7 +12,6 @@ from pinxit.library.image import Image
 from pinxit.library.urls import ImageUrls
 
 
-
 def unix(moment: datetime | None) -> int | None:
     """Whole Unix seconds."""
     return None if moment is None else int(moment.timestamp())
@@ -70,7 +69,10 @@ def request_schema(entry: Entry, max_prompt_characters: int) -> dict[str, Any]:
             "default": "auto",
         },
         "quality": {"type": "string", "enum": ["auto", *can.qualities], "default": "auto"},
-        "output_format": {"type": "string", "enum": ["url", "b64_json", *(encoding.value for encoding in can.encodings)]},
+        "output_format": {
+            "type": "string",
+            "enum": ["url", "b64_json", *(encoding.value for encoding in can.encodings)],
+        },
         "response_format": {"type": "string", "enum": ["url", "b64_json"]},
         "output_compression": {"type": "integer", "minimum": 0, "maximum": 100},
         "background": {"type": "string", "enum": ["auto", "opaque", *(["transparent"] if can.transparent else [])]},
@@ -124,7 +126,9 @@ def key(api_key: ApiKey) -> dict[str, Any]:
     }
 
 
-def image(stored: Image, prompt: str, model_id: str, parameters: dict[str, Any], urls: ImageUrls, base: str) -> dict[str, Any]:
+def image(
+    stored: Image, prompt: str, model_id: str, parameters: dict[str, Any], urls: ImageUrls, base: str
+) -> dict[str, Any]:
     """A stored picture with how it was made."""
     return {
         "id": stored.id,
@@ -165,7 +169,8 @@ def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
         if progress is None
         else {"step": progress.step, "steps": progress.steps, "queue_position": progress.position},
         "images": [
-            {"id": kept.id, "url": base + urls.path(kept), "seed": kept.seed, "size": str(kept.size)} for kept in order.images
+            {"id": kept.id, "url": base + urls.path(kept), "seed": kept.seed, "size": str(kept.size)}
+            for kept in order.images
         ],
         "usage": {"input_tokens": order.input_tokens, "output_tokens": order.output_tokens},
         "cost_micros": order.cost_micros,
@@ -174,5 +179,3 @@ def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
         else {"type": type_of_class_name(order.error_class), "message": order.error_message},
         "request_id": order.request_id,
     }
-
-

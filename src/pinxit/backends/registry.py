@@ -21,7 +21,9 @@ def load(name: str) -> Backend:
     except ImportError as error:
         raise StartupError(f"The backend {name!r} ({entry.value}) cannot be imported: {error}.") from error
     if not (isinstance(backend_class, type) and issubclass(backend_class, Backend)):
-        raise StartupError(f"The backend {name!r} ({entry.value}) is not a subclass of pinxit.backends.interface.Backend.")
+        raise StartupError(
+            f"The backend {name!r} ({entry.value}) is not a subclass of pinxit.backends.interface.Backend."
+        )
     return backend_class()
 
 

@@ -27,7 +27,9 @@ class ConfiguredModel:
 
 
 class Catalog:
-    """Looks models up. A configured id beats a backend's own, an id beats an alias, a configured alias beats a shipped one."""
+    """Looks models up. A configured id beats a backend's own, an id beats an alias, a configured alias beats a
+    shipped one.
+    """
 
     def __init__(
         self,
@@ -51,7 +53,9 @@ class Catalog:
         try:
             self.default = self.resolve(default_model, shipped=False)
         except ModelNotFound as error:
-            raise ConfigurationError(f"default_model: there is no model {default_model!r}. There are: {self._ids()}.") from error
+            raise ConfigurationError(
+                f"default_model: there is no model {default_model!r}. There are: {self._ids()}."
+            ) from error
         self._note_aliases()
 
     def resolve(self, name: str, *, shipped: bool = True) -> Entry:
@@ -63,7 +67,9 @@ class Catalog:
             return self._entries[target]
         if shipped and _match(name, dict.fromkeys(SHIPPED_ALIASES, "")) is not None:
             return self.default
-        raise ModelNotFound(f"There is no model {name[:_MAX_ECHO]!r}. GET /v1/models lists what there is.", param="model")
+        raise ModelNotFound(
+            f"There is no model {name[:_MAX_ECHO]!r}. GET /v1/models lists what there is.", param="model"
+        )
 
     def list(self) -> list[Entry]:
         """All models, the default first, then by id."""
@@ -76,7 +82,9 @@ class Catalog:
         for id_, entry in self._entries.items():
             names = [alias for alias, target in self._aliases.items() if target == id_]
             if id_ == self.default.id:
-                names += [alias for alias in SHIPPED_ALIASES if alias not in self._aliases and alias not in self._entries]
+                names += [
+                    alias for alias in SHIPPED_ALIASES if alias not in self._aliases and alias not in self._entries
+                ]
             self._entries[id_] = replace(entry, aliases=tuple(names))
         self.default = self._entries[self.default.id]
 
@@ -95,7 +103,7 @@ def _shipped_entries(specs: Mapping[str, Sequence[ModelSpec]]) -> list[Entry]:
         for spec in models:
             if spec.id in entries:
                 raise ConfigurationError(
-                    f"The backends {entries[spec.id].backend!r} and {backend!r} both have a model {spec.id!r}: uninstall one."
+                    f"The backends {entries[spec.id].backend!r} and {backend!r} both have {spec.id!r}: uninstall one."
                 )
             entries[spec.id] = Entry(spec.id, backend, spec, spec.description)
     return list(entries.values())
@@ -107,5 +115,5 @@ def _configured_entry(model: ConfiguredModel, specs: Mapping[str, Sequence[Model
             return Entry(model.id, model.backend, spec, model.description or spec.description, model.defaults)
     there = ", ".join(f"{backend}/{spec.id}" for backend, models in sorted(specs.items()) for spec in models) or "none"
     raise ConfigurationError(
-        f"model_list: {model.id!r} asks for {model.backend}/{model.backend_model}, which no backend has. There are: {there}."
+        f"model_list: {model.id!r} asks for {model.backend}/{model.backend_model}, which is not there. There are: {there}."
     )

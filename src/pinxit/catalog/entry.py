@@ -48,7 +48,9 @@ class Entry:
         if request.n > can.max_n:
             raise InvalidValue(f"{self.id} paints at most {can.max_n} pictures at once.", param="n")
         if request.encoding not in can.encodings:
-            raise InvalidValue(f"{self.id} cannot give {request.encoding.value}.", param="output_format", allowed=can.encodings)
+            raise InvalidValue(
+                f"{self.id} cannot give {request.encoding.value}.", param="output_format", allowed=can.encodings
+            )
         quality, steps = self._steps(request)
         first_seed = request.seed if request.seed is not None else secrets.randbelow(MAX_SEED + 1)
         paint = PaintOrder(
@@ -107,13 +109,15 @@ class Entry:
         return float(asked)
 
     def _style(self, request: ImageRequest) -> str | None:
-        style = self._open("style", request.style)
+        style: str | None = self._open("style", request.style)
         if style is None or style in self.capabilities.styles:
             return style
         if style in OPENAI_STYLES:
             return None
         raise InvalidValue(
-            f"{self.id} has no style {str(style)[:40]!r}.", param="style", allowed=[*self.capabilities.styles, *OPENAI_STYLES]
+            f"{self.id} has no style {style[:40]!r}.",
+            param="style",
+            allowed=[*self.capabilities.styles, *OPENAI_STYLES],
         )
 
 
@@ -128,10 +132,14 @@ def _refuse_missing_capabilities(model: str, can: Capabilities, request: ImageRe
     }
     for param, missing in asked_and_missing.items():
         if missing:
-            raise InvalidValue(f"{model} has no parameter {param!r}. GET /v1/models/{model} shows what it can do.", param=param)
+            raise InvalidValue(
+                f"{model} has no parameter {param!r}. GET /v1/models/{model} shows what it can do.", param=param
+            )
     if request.background == "transparent":
         if not can.transparent:
-            raise InvalidValue(f"{model} cannot paint on a transparent ground.", param="background", allowed=["auto", "opaque"])
+            raise InvalidValue(
+                f"{model} cannot paint on a transparent ground.", param="background", allowed=["auto", "opaque"]
+            )
         if request.encoding is Encoding.JPEG:
             raise InvalidValue("A transparent ground needs output_format png or webp.", param="background")
 

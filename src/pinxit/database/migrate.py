@@ -45,5 +45,5 @@ def _run_alembic(connection: Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise StartupError(
-            f"The database was made by a newer Pinxit ({error}). Start that version, or restore a backup made with this one."
+            f"The database was made by a newer Pinxit ({error}). Start that version, or restore a backup of this one."
         ) from error

@@ -30,7 +30,8 @@ MAX_UNITS_PER_COMMIT = 256
 READERS = 4
 BUSY_TIMEOUT_SECONDS = 5
 
-# Errors that leave the whole transaction in doubt, not just one statement (https://www.sqlite.org/lang_transaction.html §2.3).
+# Errors that leave the whole transaction in doubt, not just one statement
+# (https://www.sqlite.org/lang_transaction.html §2.3).
 _FATAL = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -48,7 +49,9 @@ _FATAL = {
 def open_engine(path: Path, *, read_only: bool = False) -> Engine:
     """An engine whose connections leave transactions to us (driver in autocommit)."""
     engine = create_engine(
-        f"sqlite:///{path}", isolation_level="AUTOCOMMIT", connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS}
+        f"sqlite:///{path}",
+        isolation_level="AUTOCOMMIT",
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
     )
 
     @event.listens_for(engine, "connect")
@@ -170,7 +173,7 @@ class SqliteDatabase(Database):
             connection.exec_driver_sql("SAVEPOINT unit")
             try:
                 unit.result = unit.run(connection)
-            except Exception as error:  # noqa: BLE001 a unit's error is its caller's; the group goes on
+            except Exception as error:
                 if is_fatal(error):
                     raise
                 unit.error = error
@@ -226,7 +229,7 @@ def open_database(path: Path) -> SqliteDatabase:
         upgrade(engine)
     except DBAPIError as error:
         raise StartupError(
-            f"The database {path} cannot be opened: {error.orig}. Check that the folder is writable and the file is Pinxit's."
+            f"The database {path} cannot be opened: {error.orig}. Check the rights of the folder and the file."
         ) from error
     finally:
         engine.dispose()

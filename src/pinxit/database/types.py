@@ -12,7 +12,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Timestamp(TypeDecorator[datetime]):
-    """An aware UTC datetime, kept as integer microseconds since 1970: exact, sortable, the same on SQLite and PostgreSQL."""
+    """An aware UTC datetime, kept as integer microseconds since 1970: exact, sortable, the same on SQLite and
+    PostgreSQL.
+    """
 
     impl = BigInteger
     cache_ok = True

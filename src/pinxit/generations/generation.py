@@ -9,7 +9,10 @@ from pinxit.library.image import Image
 
 
 class Status(StrEnum):
-    """queued → in_progress → completed | failed | cancelled | unknown. `unknown`: painted perhaps, the answer was lost."""
+    """queued → in_progress → completed | failed | cancelled | unknown.
+
+    `unknown`: painted perhaps, the answer was lost.
+    """
 
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
@@ -34,7 +37,10 @@ class AttemptStatus(StrEnum):
 
 @dataclass(slots=True)
 class Progress:
-    """How far a live order is. `position`: orders before it while it is queued; `step` of `steps`, over all its pictures."""
+    """How far a live order is.
+
+    `position`: orders before it while it is queued; `step` of `steps`, over all its pictures.
+    """
 
     steps: int
     step: int = 0

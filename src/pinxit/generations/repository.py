@@ -1,4 +1,6 @@
-"""Rows of orders. Each function is one unit of work: `open_` begins an order in one transaction, `settle` ends it in one."""
+"""Rows of orders. Each function is one unit of work: `open_` begins an order in one transaction, `settle` ends it
+in one.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -137,7 +139,9 @@ def _ended_at(generation: Generation) -> datetime:
 
 
 def find_status(connection: Connection, generation_id: str) -> Status | None:
-    status = connection.execute(select(generations.c.status).where(generations.c.id == generation_id)).scalar_one_or_none()
+    status = connection.execute(
+        select(generations.c.status).where(generations.c.id == generation_id)
+    ).scalar_one_or_none()
     return None if status is None else Status(status)
 
 
@@ -150,13 +154,17 @@ def find(connection: Connection, account_id: str, generation_id: str) -> Generat
 
 
 def renew_leases(connection: Connection, lease_owner: str, now: datetime) -> None:
-    connection.execute(generations.update().where(generations.c.lease_owner == lease_owner).values(lease_until=now + LEASE))
+    connection.execute(
+        generations.update().where(generations.c.lease_owner == lease_owner).values(lease_until=now + LEASE)
+    )
 
 
 def list_abandoned(
     connection: Connection, lease_owner: str, now: datetime, *, include_servers: bool
 ) -> list[Generation]:
-    """Open orders of others whose lease ran out, or (`include_servers`) that belong to an earlier server of this data folder."""
+    """Open orders of others whose lease ran out, or (`include_servers`) that belong to an earlier server of this
+    data folder.
+    """
     gone = generations.c.lease_until < now
     if include_servers:
         gone = or_(gone, generations.c.lease_owner.startswith(f"{SERVER}_", autoescape=True))

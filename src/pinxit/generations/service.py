@@ -38,7 +38,10 @@ from pinxit.runners.interface import PainterDied, Runner
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 2
-"""How often an order is painted before it fails because the painter died under it. Local work may be done again: its seeds are stored."""
+"""How often an order is painted before it fails because the painter died under it.
+
+Local work may be done again: its seeds are stored.
+"""
 TEND_SECONDS = 20.0
 """How often leases are renewed and abandoned orders looked for; a lease lasts three times as long."""
 STOPPED = "The server stopped while this was being painted. Nothing was charged; ask again."
@@ -51,7 +54,7 @@ class _Painting:
     """What has been painted of an order so far."""
 
     images: dict[int, Image]
-    usage: PaintUsage = PaintUsage(0, 0)
+    usage: PaintUsage
 
 
 class GenerationService:
@@ -70,8 +73,10 @@ class GenerationService:
         owns_folder: bool,
         url_ttl: timedelta | None = None,
     ) -> None:
-        """`runners`: backend name → its runner; `owns_folder`: this is the one server of the data folder, so that orders of
-        an earlier one are dead; `url_ttl`: how long a picture's URL opens it, None for ever, unless the key says otherwise."""
+        """`runners`: backend name → its runner; `owns_folder`: this is the one server of the data folder, so that
+        orders of
+        an earlier one are dead; `url_ttl`: how long a picture's URL opens it, None for ever, unless the key says
+        otherwise."""
         self._database = database
         self._catalog = catalog
         self._runners = runners
@@ -131,7 +136,9 @@ class GenerationService:
                 await self._library.require_room()
             generation = self._plan(caller, order, request_id, generation_id)
             first = Attempt(1, order.entry.backend, tuple(range(order.request.n)))
-            await self._database.write(partial(repository.open_, generation=generation, attempt=first, lease_owner=self._lease_owner))
+            await self._database.write(
+                partial(repository.open_, generation=generation, attempt=first, lease_owner=self._lease_owner)
+            )
             progress = self._live[generation.id] = Progress(steps=order.paint.num_inference_steps * order.request.n)
             started = monotonic()
             try:
@@ -156,9 +163,12 @@ class GenerationService:
     async def _paint(
         self, generation: Generation, order: CheckedOrder, attempt: Attempt, caller: Caller, listener: "_Listener"
     ) -> _Painting:
-        """Paint, and paint again what a dying painter took with it. Pictures are encoded and kept while others are painted."""
+        """Paint, and paint again what a dying painter took with it.
+
+        Pictures are encoded and kept while others are painted.
+        """
         runner = self._runners[order.entry.backend]
-        painting = _Painting({})
+        painting = _Painting({}, PaintUsage(0, 0))
         while True:
             try:
                 await self._paint_once(generation, order, attempt, caller, runner, painting, listener)
@@ -172,7 +182,9 @@ class GenerationService:
                     raise
                 attempt = Attempt(attempt.number + 1, attempt.backend, missing)
                 now = self._now()
-                await self._database.write(partial(repository.start_attempt, generation=generation, attempt=attempt, now=now))
+                await self._database.write(
+                    partial(repository.start_attempt, generation=generation, attempt=attempt, now=now)
+                )
         if not painting.images:
             raise BackendError("The painter ended without a picture.")
         return painting
@@ -265,11 +277,16 @@ class GenerationService:
             log.warning("settle_in_doubt", generation_id=generation.id)
             kept = await self._database.write(unit)
         if not kept:
-            raise StorageUnavailable("This order was given up before its pictures could be kept. Nothing was charged; ask again.")
+            raise StorageUnavailable(
+                "This order was given up before its pictures could be kept. Nothing was charged; ask again."
+            )
         return settled
 
     async def _fail(self, generation: Generation, error: PinxitError) -> None:
-        """End the order without pictures and leave no file behind. What cannot be done now, a later look at leases does."""
+        """End the order without pictures and leave no file behind.
+
+        What cannot be done now, a later look at leases does.
+        """
         failed = replace(
             generation,
             status=Status.FAILED,
@@ -286,7 +303,9 @@ class GenerationService:
             log.error("generation_failure_not_kept", generation_id=generation.id)
 
     async def _remove_files(self, failed: Generation) -> None:
-        """Rows first, then files, then a note that they are gone: no row ever names a missing file, and no file is forgotten."""
+        """Rows first, then files, then a note that they are gone: no row ever names a missing file, and no file
+        is forgotten.
+        """
         if failed.storage_keys:
             await self._library.discard(list(failed.storage_keys))
             await self._database.write(partial(repository.forget_files, generation_id=failed.id))

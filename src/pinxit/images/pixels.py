@@ -9,7 +9,9 @@ _BYTES_PER_PIXEL = {"RGB": 3, "RGBA": 4}
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Rows of 8-bit pixels from the top left, without padding: `len(data) == width * height * (3 or 4)`. Raises ValueError."""
+    """Rows of 8-bit pixels from the top left, without padding: `len(data) == width * height * (3 or 4)`. Raises
+    ValueError.
+    """
 
     width: int
     height: int
@@ -19,4 +21,6 @@ class Pixels:
     def __post_init__(self) -> None:
         expected = self.width * self.height * _BYTES_PER_PIXEL[self.mode]
         if len(self.data) != expected:
-            raise ValueError(f"a {self.width}x{self.height} {self.mode} picture has {expected} bytes, not {len(self.data)}")
+            raise ValueError(
+                f"a {self.width}x{self.height} {self.mode} picture has {expected} bytes, not {len(self.data)}"
+            )

@@ -24,7 +24,10 @@ DEFAULT_SCOPES = (Scope.IMAGES_WRITE, Scope.IMAGES_READ, Scope.MODELS_READ, Scop
 
 @dataclass(frozen=True, slots=True)
 class KeyOptions:
-    """What the maker of a key decides. `models` None: every model; `default_delivery`, `url_ttl_seconds` None: the server's."""
+    """What the maker of a key decides.
+
+    `models` None: every model; `default_delivery`, `url_ttl_seconds` None: the server's.
+    """
 
     name: str = ""
     scopes: tuple[Scope, ...] = DEFAULT_SCOPES

@@ -1,4 +1,6 @@
-"""Rows of API keys. Every statement names its account; only the look-up by hash does not, since it finds the account."""
+"""Rows of API keys. Every statement names its account; only the look-up by hash does not, since it finds the
+account.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -31,13 +33,17 @@ def find_by_digest(connection: Connection, secret_sha256: str) -> tuple[ApiKey, 
 
 
 def find(connection: Connection, account_id: str, key_id: str) -> ApiKey | None:
-    row = connection.execute(select(api_keys).where(api_keys.c.account_id == account_id, api_keys.c.id == key_id)).first()
+    row = connection.execute(
+        select(api_keys).where(api_keys.c.account_id == account_id, api_keys.c.id == key_id)
+    ).first()
     return _from_row(row) if row else None
 
 
 def list_newest(connection: Connection, account_id: str) -> list[ApiKey]:
     rows = connection.execute(
-        select(api_keys).where(api_keys.c.account_id == account_id).order_by(api_keys.c.created_at.desc(), api_keys.c.id)
+        select(api_keys)
+        .where(api_keys.c.account_id == account_id)
+        .order_by(api_keys.c.created_at.desc(), api_keys.c.id)
     )
     return [_from_row(row) for row in rows]
 

@@ -20,7 +20,9 @@ from pinxit.keys.secret import PREFIX_LENGTH, digest, has_form, new_secret
 log = structlog.get_logger(__name__)
 
 CACHE_SECONDS = 0.5
-"""How long a verified key is believed without asking the database: a revocation, also one made by another process, holds in less than a second."""
+"""How long a verified key is believed without asking the database: a revocation, also one made by another
+process, holds in less than a second.
+"""
 CACHE_ENTRIES = 4096
 TOUCH_SECONDS = 60.0
 """`last_used_at` is as exact as this."""
@@ -47,7 +49,10 @@ class KeyService:
         self._touching: set[asyncio.Task[None]] = set()
 
     async def verify(self, secret: str) -> Caller:
-        """The holder of `secret`. Raises AuthenticationFailed, the same for a key that is unknown, revoked or expired."""
+        """The holder of `secret`.
+
+        Raises AuthenticationFailed, the same for a key that is unknown, revoked or expired.
+        """
         if not has_form(secret):
             raise AuthenticationFailed
         key = await self._find(digest(secret))
@@ -91,7 +96,9 @@ class KeyService:
         _require_not_stronger(caller, key.options)
         options = change(key.options)
         _require_not_stronger(caller, options)
-        await self._database.write(lambda connection: repository.update_options(connection, caller.account_id, key_id, options))
+        await self._database.write(
+            lambda connection: repository.update_options(connection, caller.account_id, key_id, options)
+        )
         self._known.clear()
         return await self.get(caller, key_id)
 
@@ -143,7 +150,9 @@ def _require_not_stronger(creator: Caller, options: KeyOptions) -> None:
         return
     beyond = [scope.value for scope in options.scopes if scope not in creator.scopes]
     if beyond:
-        raise PermissionDenied(f"This API key cannot handle keys with scopes beyond its own: {', '.join(beyond)}.", param="scopes")
+        raise PermissionDenied(
+            f"This API key cannot handle keys with scopes beyond its own: {', '.join(beyond)}.", param="scopes"
+        )
     own_models = creator.key.options.models if creator.key else None
     if own_models is not None and (options.models is None or not set(options.models) <= set(own_models)):
         raise PermissionDenied("This API key cannot handle keys for models beyond its own.", param="models")

@@ -26,7 +26,9 @@ class StoredImage:
 class Library:
     """The pictures of all accounts."""
 
-    def __init__(self, database: Database, storage: Storage, urls: ImageUrls, *, min_free_bytes: int, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database: Database, storage: Storage, urls: ImageUrls, *, min_free_bytes: int, now: Callable[[], datetime]
+    ) -> None:
         self._database = database
         self._storage = storage
         self._min_free_bytes = min_free_bytes
@@ -80,9 +82,14 @@ class Library:
         return [StoredImage(*row) for row in rows]
 
     async def delete(self, account_id: str, image_id: str) -> None:
-        """Delete for good: the row first, so that no row ever names a missing file. Raises NotFound, StorageUnavailable."""
+        """Delete for good: the row first, so that no row ever names a missing file.
+
+        Raises NotFound, StorageUnavailable.
+        """
         now = self._now()
-        key = await self._database.write(lambda connection: repository.mark_deleted(connection, account_id, image_id, now))
+        key = await self._database.write(
+            lambda connection: repository.mark_deleted(connection, account_id, image_id, now)
+        )
         if key is None:
             raise NotFound("There is no such picture.")
         await self.purge()

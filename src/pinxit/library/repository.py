@@ -1,4 +1,6 @@
-"""Rows of pictures. Every statement names its account, but for the one that serves bytes: there the random name is the key."""
+"""Rows of pictures. Every statement names its account, but for the one that serves bytes: there the random name
+is the key.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -33,7 +35,9 @@ def insert(connection: Connection, image: Image) -> None:
 
 
 def find_by_storage_key(connection: Connection, storage_key: str) -> Image | None:
-    row = connection.execute(select(images).where(images.c.storage_key == storage_key, images.c.deleted_at.is_(None))).first()
+    row = connection.execute(
+        select(images).where(images.c.storage_key == storage_key, images.c.deleted_at.is_(None))
+    ).first()
     return from_row(row) if row else None
 
 
@@ -57,8 +61,12 @@ def list_of_generation(connection: Connection, generation_id: str) -> list[Image
     return [from_row(row) for row in rows]
 
 
-def list_newest(connection: Connection, account_id: str, *, after: str | None, limit: int) -> list[tuple[Image, Row[Any]]] | None:
-    """At most `limit` pictures with their generations' rows, older than the picture `after`; None if there is no such picture."""
+def list_newest(
+    connection: Connection, account_id: str, *, after: str | None, limit: int
+) -> list[tuple[Image, Row[Any]]] | None:
+    """At most `limit` pictures with their generations' rows, older than the picture `after`; None if there is no
+    such picture.
+    """
     query = select(images).where(images.c.account_id == account_id, images.c.deleted_at.is_(None))
     if after is not None:
         start = connection.execute(
@@ -66,7 +74,10 @@ def list_newest(connection: Connection, account_id: str, *, after: str | None, l
         ).first()
         if start is None:
             return None
-        older = or_(images.c.created_at < start.created_at, and_(images.c.created_at == start.created_at, images.c.id < start.id))
+        older = or_(
+            images.c.created_at < start.created_at,
+            and_(images.c.created_at == start.created_at, images.c.id < start.id),
+        )
         query = query.where(images.c.created_at <= start.created_at, older)
     rows = connection.execute(query.order_by(images.c.created_at.desc(), images.c.id.desc()).limit(limit)).all()
     wanted = {row.generation_id for row in rows}

@@ -1,6 +1,7 @@
 """Addresses of pictures: `/image/generated%2Fpinxit_<uuid4>.<ext>`, signed where the deployment or the key asks for it.
 
-A signature is HMAC-SHA-256 over method-independent facts (storage key and expiry), in URL-safe base64, compared in constant time.
+A signature is HMAC-SHA-256 over method-independent facts (storage key and expiry), in URL-safe base64, compared in
+constant time.
 """
 
 import base64
@@ -34,7 +35,9 @@ def load_secret(path: Path) -> bytes:
     except OSError as error:
         raise StartupError(f"The signing secret {path} cannot be read or made: {error.strerror}.") from error
     if len(secret) != SECRET_BYTES:
-        raise StartupError(f"The signing secret {path} is damaged: restore it, or delete it (signed URLs given out so far end).")
+        raise StartupError(
+            f"The signing secret {path} is damaged: restore it, or delete it (signed URLs given out so far end)."
+        )
     return secret
 
 

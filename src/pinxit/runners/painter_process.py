@@ -122,8 +122,7 @@ class PainterProcess:
         """
         if grace_seconds:
             self._send(Frame({"type": "close"}))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), grace_seconds)
+            await self._wait_exit(grace_seconds)
         self._kill()
         await self._process.wait()
         for inbox in self._inboxes.values():
@@ -173,10 +172,15 @@ class PainterProcess:
         with suppress(ProcessLookupError):  # it has ended already
             self._process.kill()
 
+    async def _wait_exit(self, seconds: float) -> None:
+        # Not wait_for(): before Python 3.12 it may swallow a cancellation, https://github.com/python/cpython/issues/86296
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._process.wait()
+
     async def _ending(self) -> str:
         """How the process ended, once it has hung up."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), 1.0)
+        await self._wait_exit(1.0)
         self._kill()
         status = await self._process.wait()
         if status < 0:

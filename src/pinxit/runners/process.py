@@ -112,7 +112,7 @@ class ProcessRunner(Runner):
 
     def _ready_painter(self) -> PainterProcess:
         if self._painter is None or self.state is not READY:
-            raise BackendUnavailable
+            raise BackendUnavailable(self.state.reason or None)
         return self._painter
 
     async def _supervise(self) -> None:

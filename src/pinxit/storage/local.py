@@ -1,6 +1,7 @@
 """Files on a local disk, durable and whole.
 
-A picture is written to `<name>.part`, fsynced, renamed, and its folder fsynced: after a crash there is the whole file or
+A picture is written to `<name>.part`, fsynced, renamed, and its folder fsynced: after a crash there is the whole file
+or
 none (rename is atomic, and a new name is only safe once its folder is: fsync(2), "Calling fsync() does not necessarily
 ensure that the entry in the directory … has also reached disk").
 """

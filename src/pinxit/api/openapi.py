@@ -1,0 +1,136 @@
+"""The OpenAPI document: FastAPI's list of routes, our schemas, and the two hot routes that FastAPI does not run."""
+
+import json
+from typing import Any
+
+from fastapi import FastAPI
+
+from pinxit.api.errors import STATUS_AND_TYPE
+from pinxit.api.schemas import SCHEMAS, Schema
+
+ANSWERS = {
+    "list_models": "ModelList",
+    "get_model": "ModelWithSchema",
+    "list_images": "ImageList",
+    "get_image": "Image",
+    "delete_image": "DeletedImage",
+    "get_generation": "Generation",
+    "list_keys": "ApiKeyList",
+    "create_key": "NewApiKey",
+    "get_key": "ApiKey",
+    "change_key": "ApiKey",
+    "revoke_key": "ApiKey",
+    "live": "Health",
+    "ready": "Health",
+}
+"""Handler → schema of its answer."""
+BODIES = {"create_key": "ApiKeyOptions", "change_key": "ApiKeyOptions"}
+PUBLIC = frozenset({"live", "ready", "get_picture"})
+"""Operations that need no API key."""
+
+_PAGING: list[Schema] = [
+    {"name": "after", "in": "query", "schema": {"type": "string"}, "description": "The last id of the page before."},
+    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
+]
+
+
+def openapi_document(app: FastAPI) -> bytes:
+    """The document as JSON, sorted, so that two runs give the same bytes."""
+    document = _from_fastapi(app)
+    document["paths"]["/v1/images/generations"] = {"post": _generations()}
+    document["paths"]["/image/{key}"] = {"get": _picture("get_picture"), "head": _picture("head_picture")}
+    document["components"] = {
+        "schemas": SCHEMAS,
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer sk-…`"},
+            "raw": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`Authorization: sk-…`"},
+        },
+    }
+    return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True).encode()
+
+
+def _from_fastapi(app: FastAPI) -> dict[str, Any]:
+    document = app.openapi()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            _describe(operation, name=_handler_name(operation), path=path)
+    return document
+
+
+def _handler_name(operation: dict[str, Any]) -> str:
+    """FastAPI titles an operation after its handler: `List Models`."""
+    return str(operation["summary"]).lower().replace(" ", "_")
+
+
+def _describe(operation: dict[str, Any], *, name: str, path: str) -> None:
+    operation["operationId"] = name
+    success = "201" if "201" in operation["responses"] else "200"
+    operation["responses"] = {success: _json("The answer.", ANSWERS[name]), **_errors()}
+    if name == "ready":
+        operation["responses"]["503"] = _json("Not yet; `backends` says why.", "Health")
+    if name in BODIES:
+        operation["requestBody"] = _body(BODIES[name])
+    if path == "/v1/images":
+        operation["parameters"] = [*operation.get("parameters", []), *_PAGING]
+    operation["security"] = [] if name in PUBLIC else [{"bearer": []}, {"raw": []}]
+
+
+def _generations() -> Schema:
+    return {
+        "operationId": "create_image",
+        "summary": "Create Image",
+        "description": "Paint pictures from a text. Takes the requests of OpenAI's Images API and of the Infron API.",
+        "tags": ["images"],
+        "parameters": [
+            {
+                "name": "x-pinxit-generation",
+                "in": "header",
+                "description": "An id of your own for the order, so that its progress can be asked for meanwhile.",
+                "schema": {"type": "string", "pattern": "^gen_[0-9a-f]{32}$"},
+            }
+        ],
+        "requestBody": _body("ImageRequest"),
+        "responses": {"200": _json("The pictures.", "ImagesResponse"), **_errors()},
+        "security": [{"bearer": []}, {"raw": []}],
+    }
+
+
+def _picture(name: str) -> Schema:
+    raster = {f"image/{kind}": {"schema": {"type": "string", "format": "binary"}} for kind in ("png", "jpeg", "webp")}
+    return {
+        "operationId": name,
+        "summary": "Picture",
+        "description": "The bytes of a stored picture. Needs no key. One Range, ETag.",
+        "tags": ["pictures"],
+        "parameters": [
+            {"name": "key", "in": "path", "required": True, "schema": {"type": "string"}},
+            {"name": "expires", "in": "query", "schema": {"type": "string"}},
+            {"name": "signature", "in": "query", "schema": {"type": "string"}},
+        ],
+        "responses": {
+            "200": {"description": "The picture.", "content": raster},
+            "206": {"description": "A part of it.", "content": raster},
+            "304": {"description": "It has not changed."},
+            "416": {"description": "There is no such part."},
+            **_errors(),
+        },
+        "security": [],
+    }
+
+
+def _body(schema: str) -> Schema:
+    return {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
+
+
+def _json(description: str, schema: str) -> Schema:
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+    }
+
+
+def _errors() -> dict[str, Schema]:
+    by_status: dict[int, list[str]] = {}
+    for status, type_ in STATUS_AND_TYPE.values():
+        by_status.setdefault(status, []).append(type_)
+    return {str(status): _json(", ".join(sorted(types)), "Error") for status, types in sorted(by_status.items())}

@@ -1,0 +1,244 @@
+"""JSON schemas of everything on the wire, for the OpenAPI document and for the tests that hold answers against them."""
+
+from typing import Any
+
+from pinxit.api.errors import TYPES
+from pinxit.keys.model import Scope
+
+Schema = dict[str, Any]
+
+STRING: Schema = {"type": "string"}
+INTEGER: Schema = {"type": "integer"}
+BOOLEAN: Schema = {"type": "boolean"}
+
+
+def _object(properties: dict[str, Schema], *, required: list[str] | None = None) -> Schema:
+    """A closed object; all its properties are required unless told otherwise."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties) if required is None else required,
+        "additionalProperties": False,
+    }
+
+
+def _nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _array(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _map(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _enum(*values: str) -> Schema:
+    return {"type": "string", "enum": list(values)}
+
+
+_RANGE = _object({"minimum": {"type": "number"}, "maximum": {"type": "number"}, "default": {"type": "number"}})
+_SIZE: Schema = {"type": "string", "pattern": "^[1-9][0-9]*x[1-9][0-9]*$"}
+_DELIVERY = _enum("url", "b64_json", "both")
+_KEY_OPTIONS: dict[str, Schema] = {
+    "name": {"type": "string", "maxLength": 200},
+    "scopes": {"type": "array", "items": _enum(*Scope), "minItems": 1},
+    "models": _nullable(_array(STRING)),
+    "limits": {"type": "object", "maxProperties": 0},
+    "budgets": {"type": "object", "maxProperties": 0},
+    "default_delivery": _nullable(_DELIVERY),
+    "strict": BOOLEAN,
+    "url_ttl_seconds": _nullable({"type": "integer", "minimum": 1, "maximum": 604800}),
+    "expires_at": _nullable(INTEGER),
+}
+_KEY: dict[str, Schema] = {
+    "id": STRING,
+    "object": {"const": "api_key"},
+    "prefix": STRING,
+    "last4": STRING,
+    **_KEY_OPTIONS,
+    "created_at": INTEGER,
+    "revoked_at": _nullable(INTEGER),
+    "last_used_at": _nullable(INTEGER),
+}
+_MODEL: dict[str, Schema] = {
+    "id": STRING,
+    "object": {"const": "model"},
+    "created": INTEGER,
+    "owned_by": STRING,
+    "description": STRING,
+    "licence": STRING,
+    "aliases": _array(STRING),
+    "price": _object({"currency": {"const": "USD"}, "micros_per_image": INTEGER}),
+    "capabilities": _ref("Capabilities"),
+}
+
+_REQUEST: Schema = {
+    "type": "object",
+    "required": ["prompt"],
+    "additionalProperties": True,
+    "properties": {
+        "model": {
+            "type": "string",
+            "description": "A model's id or alias; the server's default model if it is missing.",
+        },
+        "prompt": {"type": "string", "minLength": 1, "maxLength": 32000},
+        "n": {"type": "integer", "minimum": 1, "maximum": 10, "default": 1},
+        "output_format": {
+            **_enum("url", "b64_json", "png", "jpeg", "webp"),
+            "description": "How pictures come back (`url`, `b64_json`), or their encoding: the sets are disjoint.",
+        },
+        "response_format": {**_enum("url", "b64_json"), "description": "How pictures come back."},
+        "size": {"type": "string", "default": "auto", "description": "`auto`, `1024x1024` or a ratio like `3:2`."},
+        "quality": {"type": "string", "default": "auto", "description": "`auto` or one of the model's qualities."},
+        "background": {**_enum("auto", "transparent", "opaque"), "default": "auto"},
+        "output_compression": {"type": "integer", "minimum": 0, "maximum": 100, "description": "For jpeg and webp."},
+        "moderation": {**_enum("auto", "low"), "default": "auto"},
+        "style": STRING,
+        "user": STRING,
+        "safety_identifier": STRING,
+        "store": {"type": "boolean", "default": True, "description": "Keep the picture on the server."},
+        "seed": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 4294967295,
+            "description": "Picture i has the seed (seed + i) mod 2³²; a seed promises the same pixels.",
+        },
+        "negative_prompt": {"type": "string", "maxLength": 32000},
+        "num_inference_steps": {"type": "integer", "minimum": 1},
+        "guidance_scale": {"type": "number"},
+        "usage": {"type": "object", "properties": {"include": BOOLEAN}, "description": "`include`: add the cost."},
+    },
+}
+
+SCHEMAS: dict[str, Schema] = {
+    "Error": _object(
+        {
+            "error": _object(
+                {
+                    "message": STRING,
+                    "type": _enum(*TYPES),
+                    "param": {"type": "string", "description": 'The parameter to blame, "" if there is none.'},
+                    "code": {"type": "integer", "description": "The HTTP status."},
+                    "moderation_details": _object(
+                        {"moderation_stage": _enum("input", "output"), "categories": _array(STRING)}
+                    ),
+                },
+                required=["message", "type", "param", "code"],
+            )
+        }
+    ),
+    "ImageRequest": _REQUEST,
+    "ImagesResponse": _object(
+        {
+            "created": INTEGER,
+            "data": _array(
+                _object({"url": STRING, "b64_json": STRING, "revised_prompt": STRING, "id": STRING, "seed": INTEGER})
+            ),
+            "background": _enum("transparent", "opaque"),
+            "output_format": _enum("png", "jpeg", "webp"),
+            "quality": STRING,
+            "size": _SIZE,
+            "usage": _object(
+                {
+                    "input_tokens": INTEGER,
+                    "output_tokens": INTEGER,
+                    "total_tokens": INTEGER,
+                    "input_tokens_details": _object({"text_tokens": INTEGER, "image_tokens": INTEGER}),
+                    "cost": {"type": "number", "description": "US dollars."},
+                    "cost_details": _object({"cost_micros": INTEGER, "images": INTEGER}),
+                },
+                required=["input_tokens", "output_tokens", "total_tokens", "input_tokens_details"],
+            ),
+        }
+    ),
+    "Capabilities": _object(
+        {
+            "sizes": _array(_SIZE),
+            "default_size": _SIZE,
+            "native_size": _SIZE,
+            "aspect_ratios": _map(_SIZE),
+            "n": _RANGE,
+            "qualities": _map(INTEGER),
+            "num_inference_steps": _nullable(_RANGE),
+            "guidance_scale": _nullable(_RANGE),
+            "seed": BOOLEAN,
+            "negative_prompt": BOOLEAN,
+            "styles": _array(STRING),
+            "output_formats": _array(STRING),
+            "transparent": BOOLEAN,
+            "streaming": BOOLEAN,
+            "edits": BOOLEAN,
+            "mask": BOOLEAN,
+            "max_images": INTEGER,
+        }
+    ),
+    "Model": _object(_MODEL),
+    "ModelWithSchema": _object({**_MODEL, "request_schema": {"type": "object"}}),
+    "ModelList": _object({"object": {"const": "list"}, "data": _array(_ref("Model"))}),
+    "Image": _object(
+        {
+            "id": STRING,
+            "object": {"const": "image"},
+            "created": INTEGER,
+            "generation": STRING,
+            "model": STRING,
+            "prompt": STRING,
+            "negative_prompt": _nullable(STRING),
+            "seed": INTEGER,
+            "size": _SIZE,
+            "quality": STRING,
+            "num_inference_steps": INTEGER,
+            "guidance_scale": _nullable({"type": "number"}),
+            "output_format": _enum("png", "jpeg", "webp"),
+            "bytes": INTEGER,
+            "sha256": STRING,
+            "cost_micros": INTEGER,
+            "url": STRING,
+        }
+    ),
+    "ImageList": _object(
+        {
+            "object": {"const": "list"},
+            "data": _array(_ref("Image")),
+            "first_id": _nullable(STRING),
+            "last_id": _nullable(STRING),
+            "has_more": BOOLEAN,
+        }
+    ),
+    "DeletedImage": _object({"id": STRING, "object": {"const": "image"}, "deleted": {"const": True}}),
+    "Generation": _object(
+        {
+            "id": STRING,
+            "object": {"const": "generation"},
+            "status": _enum("queued", "in_progress", "completed", "failed", "cancelled", "unknown"),
+            "created": INTEGER,
+            "finished": _nullable(INTEGER),
+            "model": STRING,
+            "requested_model": STRING,
+            "prompt": STRING,
+            "parameters": {"type": "object"},
+            "progress": _nullable(_object({"step": INTEGER, "steps": INTEGER, "queue_position": INTEGER})),
+            "images": _array(_object({"id": STRING, "url": STRING, "seed": INTEGER, "size": _SIZE})),
+            "usage": _object({"input_tokens": INTEGER, "output_tokens": INTEGER}),
+            "cost_micros": INTEGER,
+            "error": _nullable(_object({"type": _enum(*TYPES), "message": STRING})),
+            "request_id": STRING,
+        }
+    ),
+    "ApiKeyOptions": _object(_KEY_OPTIONS, required=[]),
+    "ApiKey": _object(_KEY),
+    "NewApiKey": _object(
+        {**_KEY, "key": {"type": "string", "description": "The key itself; it is never shown again."}}
+    ),
+    "ApiKeyList": _object({"object": {"const": "list"}, "data": _array(_ref("ApiKey"))}),
+    "Health": _object(
+        {"status": _enum("live", "ready", "starting"), "version": STRING, "backends": {"type": "object"}},
+        required=["status", "version"],
+    ),
+}

@@ -1,0 +1,221 @@
+"""Assembly: builds everything once and hands it on. The only module that knows every room."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pinxit import __version__, accounts
+from pinxit.api.context import Services
+from pinxit.api.openapi import openapi_document
+from pinxit.api.routes import hot_routes, router
+from pinxit.api.shell import Shell
+from pinxit.backends import registry
+from pinxit.backends.interface import Backend
+from pinxit.catalog.catalog import Catalog, ConfiguredModel
+from pinxit.database.interface import Database
+from pinxit.database.sqlite import open_database
+from pinxit.errors import PinxitError, StartupError
+from pinxit.generations.service import GenerationService
+from pinxit.keys.service import KeyService
+from pinxit.library.library import Library
+from pinxit.library.urls import ImageUrls, load_secret
+from pinxit.limits.byte_budget import ByteBudget
+from pinxit.limits.gate import Gate
+from pinxit.moderation import Moderator
+from pinxit.moderation.word_list import WordListModerator
+from pinxit.runners.inline import InlineRunner
+from pinxit.runners.interface import Runner
+from pinxit.runners.process import ProcessRunner
+from pinxit.settings import ModelEntry, Settings
+from pinxit.storage.local import LocalStorage
+
+DATABASE_FILE = "pinxit.db"
+SIGNING_FILE = "signing.key"
+PICTURES_FOLDER = "pictures"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Everything that has to be started and closed, and what the doors use."""
+
+    services: Services
+    database: Database
+    storage: LocalStorage
+    moderator: Moderator
+
+    async def start(self) -> None:
+        """Look after what an earlier process left, and let the painters load behind us."""
+        now = utc_now()
+        await self.database.write(lambda connection: accounts.ensure_default(connection, now))
+        await self.services.generations.start()
+        for runner in self.services.runners.values():
+            await runner.start()
+
+    async def close(self, grace_seconds: float) -> None:
+        """Finish the orders under way, then let go of everything, the latest first."""
+        await self.services.generations.close(grace_seconds)
+        for runner in self.services.runners.values():
+            await runner.close()
+        await self.services.keys.close()
+        await self.database.close()
+        self.storage.close()
+
+
+def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] | None = None) -> House:
+    """Build the house over `settings.data_dir`. `backends`: those to use instead of all that are installed.
+
+    Raises StartupError, saying in one sentence what is wrong and what to do.
+    """
+    prepare_data_folder(settings.data_dir)
+    painters = list(backends) if backends is not None else installed_backends()
+    catalog = build_catalog(settings, painters)
+    for backend in painters:
+        backend.check()
+    moderator = WordListModerator.from_settings(settings.moderation_words, settings.moderation_words_file)
+    database = open_database(settings.data_dir / DATABASE_FILE)
+    storage = LocalStorage(settings.data_dir / PICTURES_FOLDER)
+    library = Library(
+        database,
+        storage,
+        ImageUrls(load_secret(settings.data_dir / SIGNING_FILE)),
+        min_free_bytes=settings.min_free_disk_bytes,
+        now=utc_now,
+    )
+    runners = {backend.name: _runner(backend, settings) for backend in painters}
+    generations = GenerationService(
+        database=database,
+        catalog=catalog,
+        runners=runners,
+        moderator=moderator,
+        library=library,
+        gate=Gate(settings.max_queued_generations),
+        now=utc_now,
+        owns_folder=owns_folder,
+        url_ttl=None if settings.url_ttl_seconds is None else timedelta(seconds=settings.url_ttl_seconds),
+    )
+    services = Services(
+        settings=settings,
+        catalog=catalog,
+        keys=KeyService(database, now=utc_now),
+        generations=generations,
+        library=library,
+        runners=runners,
+        byte_budget=ByteBudget(settings.request_memory_bytes),
+        now=utc_now,
+    )
+    return House(services, database, storage, moderator)
+
+
+def installed_backends() -> list[Backend]:
+    """A new instance of every backend that is installed. Raises StartupError."""
+    return [registry.load(name) for name in registry.list_names()]
+
+
+def build_catalog(settings: Settings, backends: Sequence[Backend]) -> Catalog:
+    """What can be asked for with these settings. Raises ConfigurationError."""
+    return Catalog(
+        {backend.name: backend.models() for backend in backends},
+        default_model=settings.default_model,
+        configured=[_configured(entry) for entry in settings.model_list],
+        aliases=settings.aliases,
+    )
+
+
+def create_app(house: House) -> FastAPI:
+    """The ASGI application. Its lifespan starts and closes the house."""
+    settings = house.services.settings
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await house.start()
+        try:
+            yield
+        finally:
+            await house.close(settings.shutdown_grace_seconds)
+
+    app = FastAPI(
+        title="Pinxit",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        middleware=[*_cors(settings), Middleware(Shell)],
+        exception_handlers={PinxitError: _reraise, HTTPException: _reraise},
+    )
+    app.router.routes.extend(hot_routes(house.services))
+    app.include_router(router(house.services))
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return Response(openapi_document(app), media_type="application/json")
+
+    return app
+
+
+def prepare_data_folder(folder: Path) -> None:
+    """Make the data folder if it is missing, and see that it can be written. Raises StartupError."""
+    probe = folder / ".write-probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StartupError(
+            f"The data folder {folder} cannot be written ({error.strerror}): "
+            "give this user the right to write there, or choose another with PINXIT_DATA_DIR."
+        ) from error
+
+
+async def _reraise(_: Request, error: Exception) -> Response:
+    """Errors are answered by the Shell, the same for every kind of route."""
+    raise error
+
+
+def _configured(entry: ModelEntry) -> ConfiguredModel:
+    defaults = entry.params.model_dump(exclude={"model"}, exclude_none=True)
+    return ConfiguredModel(
+        entry.model_name, entry.params.backend_name, entry.params.model_id, entry.description, defaults
+    )
+
+
+def _runner(backend: Backend, settings: Settings) -> Runner:
+    if backend.runs_in == "inline":
+        return InlineRunner(backend, ready_timeout_seconds=settings.painter_ready_timeout_seconds)
+    return ProcessRunner(
+        backend.name,
+        environment=PAINTER_ENVIRONMENT,
+        ready_timeout_seconds=settings.painter_ready_timeout_seconds,
+    )
+
+
+PAINTER_ENVIRONMENT: Mapping[str, str] = {"MALLOC_TRIM_THRESHOLD_": "268435456"}
+"""Keeps glibc from giving buffers of every step back to the system and fetching them again."""
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["authorization", "content-type", "idempotency-key", "x-request-id"],
+            expose_headers=["x-request-id", "x-pinxit-generation", "x-pinxit-model", "x-pinxit-ignored", "retry-after"],
+        )
+    ]

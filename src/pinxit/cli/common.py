@@ -1,0 +1,53 @@
+"""What several commands share."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pinxit.settings import Settings, load_settings
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Configuration file; ./pinxit.yaml if it is there.", show_default=False),
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of the database and the pictures.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def settings_from(config: Path | None, **flags: Any) -> Settings:
+    """The settings with the flags that were given on top. Raises ConfigurationError."""
+    from pinxit import logs
+
+    settings = load_settings(config, overrides={name: value for name, value in flags.items() if value is not None})
+    logs.configure(settings.log_level, settings.log_format)
+    return settings
+
+
+def print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+
+
+@asynccontextmanager
+async def key_service(settings: Settings) -> AsyncIterator[Any]:
+    """The key service over the database of `settings.data_dir`; a running server notices changes within a second."""
+    from pinxit import accounts
+    from pinxit.app import DATABASE_FILE, prepare_data_folder, utc_now
+    from pinxit.database.sqlite import open_database
+    from pinxit.keys.service import KeyService
+
+    prepare_data_folder(settings.data_dir)
+    database = open_database(settings.data_dir / DATABASE_FILE)
+    service = KeyService(database, now=utc_now)
+    try:
+        now = utc_now()
+        await database.write(lambda connection: accounts.ensure_default(connection, now))
+        yield service
+    finally:
+        await service.close()
+        await database.close()

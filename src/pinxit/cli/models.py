@@ -1,0 +1,37 @@
+"""`pinxit models`: what can be asked for."""
+
+from typing import Annotated
+
+import typer
+
+from pinxit.cli.common import AsJson, ConfigFile, print_json, settings_from
+
+
+def models(
+    model: Annotated[str | None, typer.Argument(help="Show this one in full.", show_default=False)] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models, or show one."""
+    from pinxit.api import shapes
+    from pinxit.app import build_catalog, installed_backends
+
+    settings = settings_from(config)
+    catalog = build_catalog(settings, installed_backends())
+    if model is not None:
+        entry = catalog.resolve(model)
+        schema = shapes.request_schema(entry, settings.max_prompt_characters)
+        print_json({**shapes.model(entry), "request_schema": schema})
+        return
+    if as_json:
+        print_json([shapes.model(entry) for entry in catalog.list()])
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "description", "sizes", "aliases", box=None, header_style="bold")
+    for entry in catalog.list():
+        can = entry.capabilities
+        sizes = f"{can.default_size} (of {len(can.sizes)})"
+        table.add_row(entry.id, entry.description, sizes, " ".join(entry.aliases))
+    Console().print(table)

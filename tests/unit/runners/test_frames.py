@@ -1,0 +1,112 @@
+import asyncio
+import struct
+
+import pytest
+
+from pinxit.backends.interface import PaintedImage, PaintOrder, PaintUsage, Progress, Queued
+from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, StartupError
+from pinxit.images.pixels import Pixels
+from pinxit.images.size import Size
+from pinxit.runners.frames import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, Frame, FrameError, read_frame
+from pinxit.runners.messages import error_frame, event_frame, order_frame, read_error, read_event, read_order
+
+ORDER = PaintOrder("fake-1", "a fox \ud83d 🦊\n", Size(1536, 1024), (0, 2**32 - 1), 4, 3.5, "blur", "vivid", True, 2)
+PREVIEW = Pixels(2, 1, "RGB", b"abcdef")
+EVENTS = [
+    Queued(3),
+    Progress(0, 1, 4),
+    Progress(1, 4, 4, PREVIEW),
+    PaintedImage(1, 2**32 - 1, Pixels(1, 2, "RGBA", b"\0\1\2\3\n\xff\xfe\xfd")),
+    PaintUsage(12, 34),
+]
+
+
+def test_an_order_arrives_as_it_was_sent() -> None:
+    assert read_order(order_frame(7, ORDER)) == ORDER
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=repr)
+def test_an_event_arrives_as_it_was_sent(event: Queued | Progress | PaintedImage | PaintUsage) -> None:
+    frame = event_frame(7, event)
+
+    assert frame.order_id == 7
+    assert read_event(frame) == event
+
+
+def test_errors_arrive_with_their_facts() -> None:
+    refused = read_error(error_frame(7, ContentPolicyViolation("No.", stage="model", categories=["gore"])))
+    unavailable = read_error(error_frame(7, BackendUnavailable("Later.", retry_after_seconds=9.0)))
+    unusable = read_error(error_frame(7, BackendError("Black.")))
+    unexpected = read_error(error_frame(7, StartupError("Strange.")))
+
+    assert isinstance(refused, ContentPolicyViolation)
+    assert (refused.message, refused.stage, refused.categories) == ("No.", "model", ("gore",))
+    assert isinstance(unavailable, BackendUnavailable)
+    assert (unavailable.message, unavailable.retry_after_seconds) == ("Later.", 9.0)
+    assert (type(unusable), unusable.message) == (BackendError, "Black.")
+    assert (type(unexpected), unexpected.message) == (BackendError, "Strange.")
+
+
+@pytest.mark.parametrize(
+    "bytes_received",
+    [
+        b"Loading model: 100%|#####| 3/3\n",
+        struct.pack(">II", MAX_HEADER_BYTES + 1, 0),
+        struct.pack(">II", 2, MAX_PAYLOAD_BYTES + 1),
+        struct.pack(">II", 2, 0) + b"no",
+        struct.pack(">II", 2, 0) + b"[]",
+        struct.pack(">II", 2, 0) + b"{}",
+        struct.pack(">II", 10, 0) + b'{"type":1}',
+        struct.pack(">II", 4, 0) + b"\xff\xfe\x00\x00",
+        struct.pack(">II", 100_000, 0) + b"[" * 100_000,
+    ],
+    ids=["print", "header", "payload", "no JSON", "array", "no type", "type", "no text", "nested"],
+)
+async def test_nonsense_is_refused(bytes_received: bytes) -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(bytes_received)
+
+    with pytest.raises(FrameError):
+        await read_frame(reader)
+
+
+@pytest.mark.parametrize("bytes_received", [b"", b"\0\0", struct.pack(">II", 9, 0) + b"{"], ids=["0", "2", "9"])
+async def test_the_end_is_the_end_also_within_a_frame(bytes_received: bytes) -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(bytes_received)
+    reader.feed_eof()
+
+    assert await read_frame(reader) is None
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame({"type": "event", "id": 1}),
+        Frame({"type": "event", "id": 1, "event": "image", "index": 0, "seed": 0}, b"abc"),
+        Frame({"type": "event", "id": 1, "event": "image", "index": 0, "seed": 0, "width": 1, "height": 1}, b"abc"),
+        Frame(event_frame(1, EVENTS[3]).header, b"too short"),
+        Frame(event_frame(1, EVENTS[3]).header | {"mode": "CMYK"}, b"\0" * 8),
+        Frame({"type": "event", "id": 1, "event": "progress", "index": "0", "step": 1, "steps": 2}),
+        Frame({"type": "event", "id": 1, "event": "progress", "index": True, "step": 1, "steps": 2}),
+        Frame({"type": "event", "id": 1, "event": ["queued"]}),
+    ],
+)
+def test_an_event_that_is_none_is_refused(frame: Frame) -> None:
+    with pytest.raises(FrameError):
+        read_event(frame)
+
+
+@pytest.mark.parametrize("order_id", [None, "1", True, 1.0])
+def test_the_id_of_an_order_is_an_integer(order_id: object) -> None:
+    with pytest.raises(FrameError):
+        _ = Frame({"type": "done", "id": order_id}).order_id
+
+
+@pytest.mark.parametrize("changes", [{"size": "huge"}, {"seeds": 1}, {"colour": "red"}])
+def test_an_order_that_is_none_is_refused(changes: dict[str, object]) -> None:
+    frame = order_frame(1, ORDER)
+    frame.header["order"].update(changes)
+
+    with pytest.raises(FrameError):
+        read_order(frame)
