@@ -31,7 +31,7 @@ from pinxit.library.urls import ImageUrls, load_secret
 from pinxit.limits.byte_budget import ByteBudget
 from pinxit.limits.gate import Gate
 from pinxit.moderation import Moderator
-from pinxit.moderation.word_list import WordListModerator
+from pinxit.moderation.word_list import load_word_list
 from pinxit.runners.inline import InlineRunner
 from pinxit.runners.interface import Runner
 from pinxit.runners.process import ProcessRunner
@@ -84,7 +84,7 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
     catalog = build_catalog(settings, painters)
     for backend in painters:
         backend.check()
-    moderator = WordListModerator.from_settings(settings.moderation_words, settings.moderation_words_file)
+    moderator = load_word_list(settings.moderation_words, settings.moderation_words_file)
     database = open_database(settings.data_dir / DATABASE_FILE)
     storage = LocalStorage(settings.data_dir / PICTURES_FOLDER)
     library = Library(

@@ -93,6 +93,11 @@ class Painter:
             self._wake.notify()
         self._thread.join()
 
+    @property
+    def orders_in_hand(self) -> int:
+        """Orders taken on that have neither ended nor been cancelled."""
+        return len(self._orders)
+
     def submit(self, order: PaintOrder, deliver: Callable[[Message], None]) -> tuple[Work, int]:
         """Take on an order, which has at least one seed.
 

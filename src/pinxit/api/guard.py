@@ -15,8 +15,9 @@ import json
 import logging
 import re
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import httptools
 from uvicorn._types import ASGI3Application, ASGISendEvent
@@ -45,10 +46,11 @@ class GuardLimits:
     """A client that has not taken a single byte of its answer for this long is given up."""
 
     linger_seconds: float = 2.0
-    """How long a client that is still sending may go on after its answer, so that it gets to read it."""
+    """How long we wait for a client that is still sending to see that it has its answer. While a body that nobody wants
+    keeps coming this begins again, within `body_timeout_seconds`; so nginx does with its `lingering_timeout`."""
 
-    linger_bytes: int = 1024 * 1024
-    """How much of that is read and thrown away; the rest stays with the client."""
+    linger_bytes: int = 32 * 1024 * 1024
+    """How much of such a body is read and thrown away. httpx reads its answer only when it has sent everything."""
 
     max_head_bytes: int = 16 * 1024
     max_header_bytes: int = 8 * 1024
@@ -214,10 +216,12 @@ class _GuardedCycle(RequestResponseCycle):
 
     body_unread = False
 
-    async def send(self, message: ASGISendEvent) -> None:
+    def send(self, message: ASGISendEvent) -> Coroutine[Any, Any, None]:
         if self.response_started or not self.more_body:
-            await super().send(message)
-            return
+            return super().send(message)
+        return self._send_last_start(message)
+
+    async def _send_last_start(self, message: ASGISendEvent) -> None:
         # uvicorn announces the close if `keep_alive` is off, but would then also close at once, which resets the
         # connection of a client that is still sending. `on_response_complete` closes it in its own way.
         self.keep_alive = False
@@ -249,7 +253,8 @@ class _WithoutUpgrade:
 _HOST: Final = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
 """The characters of RFC 3986's host and port. Others have led servers to see another path (CVE-2026-48710)."""
 
-_FRAMING: Final = (b"content-length", b"transfer-encoding")
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
+_CHECKED: Final = _FRAMING | {b"host"}
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -283,6 +288,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # After the last answer.
     _linger_until: float | None = None
+    _linger_at_most_until = 0.0
     _lingered_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -352,7 +358,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             return  # a trailer; uvicorn would add it to the headers of the request that is already running
-        super().on_header(name, value)
+        # As uvicorn's `on_header`, which is worth a call less: this runs for every header of every request.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
         if len(self.headers) > self.limits.max_headers:
             self._stop(_headers_too_large(f"The request has more than {self.limits.max_headers} headers."))
 
@@ -395,20 +405,23 @@ class GuardedProtocol(HttpToolsProtocol):
     def _check_head(self) -> None:
         """Refuse what is too large, and what another server on the way might have read in another way."""
         hosts = lengths = 0
-        head_bytes = len(self.url)
+        head_bytes = len(self.url) + 4 * len(self.headers)
+        max_header_bytes = self.limits.max_header_bytes
         codings: list[bytes] = []
         for name, value in self.headers:
             size = len(name) + len(value)
-            head_bytes += size + 4
-            if size > self.limits.max_header_bytes:
-                self._stop(_headers_too_large(f"One header is larger than {self.limits.max_header_bytes} bytes."))
+            if size > max_header_bytes:
+                self._stop(_headers_too_large(f"One header is larger than {max_header_bytes} bytes."))
+            head_bytes += size
+            if name not in _CHECKED:
+                continue
             if name == b"host":
                 hosts += 1
                 if not _HOST.fullmatch(value):
                     self._stop(_bad_request("The Host header is not a host and port."))
             elif name == b"content-length":
                 lengths += 1
-            elif name == b"transfer-encoding":
+            else:
                 codings.append(value)
         if head_bytes > self.limits.max_head_bytes:
             self._stop(_headers_too_large(f"The request's headers are larger than {self.limits.max_head_bytes} bytes."))
@@ -443,7 +456,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             if self._running is not None and self._running.body_unread:
                 self.server_state.total_requests += 1
-                self._linger()
+                self._linger(self.limits.body_timeout_seconds)
                 return
             if self._pending is not None and not self.pipeline:
                 self.server_state.total_requests += 1
@@ -493,13 +506,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # After the last answer
 
-    def _linger(self) -> None:
+    def _linger(self, at_most_seconds: float = 0.0) -> None:
         """Close our side, and take in what the client still sends.
 
         Closing on unread bytes would reset the client's connection, and it may lose the answer (RFC 9112 §9.6).
         """
         self._unset_keepalive_if_required()
-        self._linger_until = self.loop.time() + self.limits.linger_seconds
+        now = self.loop.time()
+        self._linger_until = now + self.limits.linger_seconds
+        self._linger_at_most_until = max(self._linger_until, now + at_most_seconds)
         self.pipeline.clear()
         self.flow.resume_reading()
         if self.transport.can_write_eof():
@@ -507,8 +522,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _discard(self, data: bytes) -> None:
         self._lingered_bytes += len(data)
+        self._linger_until = min(self.loop.time() + self.limits.linger_seconds, self._linger_at_most_until)
         if self._lingered_bytes > self.limits.linger_bytes:
             self.flow.pause_reading()
+
+    def shutdown(self) -> None:
+        if self._linger_until is not None:
+            self.transport.close()
+        else:
+            super().shutdown()
 
     # Deadlines
 

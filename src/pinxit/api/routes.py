@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Route
 
 from pinxit.api.context import Services
@@ -10,6 +11,21 @@ from pinxit.api.handlers import Handlers, caller_with
 from pinxit.api.images import GenerationsEndpoint
 from pinxit.api.pictures import PictureEndpoint
 from pinxit.keys.model import Caller, Scope
+
+
+class _Id(Convertor[str]):
+    """A path segment that can be an id of ours, so that `/v1/images/generations` is not taken for a picture."""
+
+    regex = "[a-z]+_[0-9a-f]{32}"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _Id())
 
 
 def hot_routes(services: Services) -> list[BaseRoute]:
@@ -50,17 +66,17 @@ def router(services: Services) -> APIRouter:
         """The account's stored pictures, newest first; `after` (an id) and `limit` (1 to 100) page."""
         return await handle.list_images(request, caller)
 
-    @routes.get("/v1/images/{image_id}", tags=["images"])
+    @routes.get("/v1/images/{image_id:id}", tags=["images"])
     async def get_image(request: Request, caller: images_reader, image_id: str) -> Any:
         """One stored picture and how it was made."""
         return await handle.get_image(request, caller, image_id)
 
-    @routes.delete("/v1/images/{image_id}", tags=["images"])
+    @routes.delete("/v1/images/{image_id:id}", tags=["images"])
     async def delete_image(caller: images_writer, image_id: str) -> Any:
         """Delete a stored picture for good; its address is 404 from then on."""
         return await handle.delete_image(caller, image_id)
 
-    @routes.get("/v1/generations/{generation_id}", tags=["generations"])
+    @routes.get("/v1/generations/{generation_id:id}", tags=["generations"])
     async def get_generation(request: Request, caller: images_reader, generation_id: str) -> Any:
         """One order as it stands."""
         return await handle.get_generation(request, caller, generation_id)
@@ -75,17 +91,17 @@ def router(services: Services) -> APIRouter:
         """A new API key; the key itself is in this answer only."""
         return await handle.create_key(request, caller)
 
-    @routes.get("/v1/keys/{key_id}", tags=["keys"])
+    @routes.get("/v1/keys/{key_id:id}", tags=["keys"])
     async def get_key(caller: keys_manager, key_id: str) -> Any:
         """One API key without its secret."""
         return await handle.get_key(caller, key_id)
 
-    @routes.patch("/v1/keys/{key_id}", tags=["keys"])
+    @routes.patch("/v1/keys/{key_id:id}", tags=["keys"])
     async def change_key(request: Request, caller: keys_manager, key_id: str) -> Any:
         """Change what a key may do."""
         return await handle.change_key(request, caller, key_id)
 
-    @routes.delete("/v1/keys/{key_id}", tags=["keys"])
+    @routes.delete("/v1/keys/{key_id:id}", tags=["keys"])
     async def revoke_key(caller: keys_manager, key_id: str) -> Any:
         """Revoke a key for good, everywhere within a second."""
         return await handle.revoke_key(caller, key_id)

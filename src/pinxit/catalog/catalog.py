@@ -115,5 +115,5 @@ def _configured_entry(model: ConfiguredModel, specs: Mapping[str, Sequence[Model
             return Entry(model.id, model.backend, spec, model.description or spec.description, model.defaults)
     there = ", ".join(f"{backend}/{spec.id}" for backend, models in sorted(specs.items()) for spec in models) or "none"
     raise ConfigurationError(
-        f"model_list: {model.id!r} asks for {model.backend}/{model.backend_model}, which is not there. There are: {there}."
+        f"model_list: {model.id!r} wants {model.backend}/{model.backend_model}, which is not there. There are: {there}."
     )

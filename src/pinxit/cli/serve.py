@@ -24,7 +24,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on [8000].", show_default=False)] = None,
 ) -> None:
     """Start the server."""
-    settings = settings_from(config, data_dir=data_dir, host=host, port=port)
+    settings = settings_from(config, is_server=True, data_dir=data_dir, host=host, port=port)
     from pinxit.app import build, create_app, prepare_data_folder
 
     prepare_data_folder(settings.data_dir)

@@ -394,8 +394,9 @@ class GenerationService:
         while True:
             await asyncio.sleep(TEND_SECONDS)
             try:
-                now = self._now()
-                await self._database.write(partial(repository.renew_leases, lease_owner=self._lease_owner, now=now))
+                if self._live:
+                    now = self._now()
+                    await self._database.write(partial(repository.renew_leases, lease_owner=self._lease_owner, now=now))
                 await self._end_abandoned(include_servers=False)
             except StorageUnavailable as error:
                 log.error("leases_not_tended", error=error.message)

@@ -9,6 +9,7 @@ a step.
 
 import argparse
 import asyncio
+import logging
 import os
 import pkgutil
 import select
@@ -127,6 +128,7 @@ def main() -> None:
     parser.add_argument("--channel", type=int, required=True, help="file descriptor of the socket to the runner")
     arguments = parser.parse_args()
 
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent drains before we go
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _be_killed_first()

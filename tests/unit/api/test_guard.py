@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ PATIENCE_SECONDS = 10.0
 
 @dataclass
 class Application:
-    """Answers by path: `/read` reads the body, `/refuse` does not, `/wait` answers when told, `/begin` only begins, `/hold` never does."""
+    """Reads and answers; `/refuse` does not read, `/wait` waits, `/begin` begins at once, `/hold` never answers."""
 
     seen: list[tuple[str, str, bytes]] = field(default_factory=list)
     headers: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
@@ -458,6 +459,23 @@ async def test_what_comes_after_the_last_answer_is_read_up_to_a_bound():
     assert len(served.application.seen) == 1
 
 
+async def test_a_client_that_sends_on_for_ever_is_closed_at_last():
+    limits = {"linger_seconds": 0.2, "linger_bytes": 10**9, "body_timeout_seconds": 0.5}
+    async with serve(**limits) as served, connect(served) as client:
+        began = asyncio.get_running_loop().time()
+        await client.send(post("/refuse", b"x" * 50_000_000)[:1000])
+        assert (await client.answer()).status == 413
+
+        async def send_on() -> None:
+            while True:
+                await client.send(b"x")
+                await asyncio.sleep(0.01)
+
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            await asyncio.wait_for(send_on(), PATIENCE_SECONDS)
+        assert asyncio.get_running_loop().time() - began >= 0.5
+
+
 async def test_httpx_gets_the_answer_in_the_middle_of_an_upload():
     async with serve(linger_seconds=0.5) as served, httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         for _ in range(3):
@@ -571,7 +589,7 @@ async def test_a_healthy_client_among_a_hundred_slow_ones():
 async def test_a_client_that_does_not_read_its_answer_is_given_up():
     async with serve(write_timeout_seconds=0.2) as served, connect(served) as client:
         client.writer.transport.pause_reading()
-        client.writer.transport.get_extra_info("socket").setsockopt(1, 8, 4096)  # SO_RCVBUF
+        client.writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         while not served.application.seen:
             await asyncio.sleep(0)
@@ -700,7 +718,7 @@ async def send_at_once(client: Client, data: bytes) -> None:
 
 async def send_in_pieces(client: Client, data: bytes) -> None:
     """Each in a segment of its own, as far as the server's loop gets to see it."""
-    client.writer.transport.get_extra_info("socket").setsockopt(6, 1, 1)  # TCP_NODELAY
+    client.writer.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     size = max(1, len(data) // 40)
     for start in range(0, len(data), size):
         await client.send(data[start : start + size])

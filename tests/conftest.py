@@ -1,0 +1,90 @@
+"""What all tests share: the house in process behind its front door, and the rule for system programs."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from pinxit.accounts import DEFAULT_ACCOUNT
+from pinxit.app import House, build, create_app
+from pinxit.keys.model import KeyOptions
+from pinxit.keys.service import local_caller
+from pinxit.settings import load_settings
+from pinxit.testing.fake_backend import FakeBackend
+
+BASE_URL = "http://127.0.0.1:8000"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test marked `system("chromium")` is skipped, and counted, where the program is missing; CI insists on all."""
+    for mark in item.iter_markers("system"):
+        missing = [program for program in mark.args if shutil.which(program) is None]
+        if missing and os.environ.get("PINXIT_REQUIRE_ALL") == "1":
+            pytest.fail(f"needs {', '.join(missing)}, and PINXIT_REQUIRE_ALL=1", pytrace=False)
+        if missing:
+            pytest.skip(f"needs {', '.join(missing)}")
+    if item.get_closest_marker("long") and os.environ.get("PINXIT_TEST_LONG") != "1":
+        pytest.skip("only in `make test-long`")
+
+
+@dataclass
+class Front:
+    """The front door of a house in process: the application over a real database and real files, with a FakeBackend."""
+
+    client: httpx2.AsyncClient
+    house: House
+    backend: FakeBackend
+    key: str
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+    async def make_key(self, **options: Any) -> str:
+        """A new key's secret."""
+        return (await self.house.services.keys.create(local_caller(DEFAULT_ACCOUNT), KeyOptions(**options)))[1]
+
+    async def generate(self, headers: dict[str, str] | None = None, /, **body: Any) -> httpx2.Response:
+        """POST /v1/images/generations with the front's key."""
+        body = {"prompt": "a lighthouse", "size": "256x256", **body}
+        return await self.client.post(
+            "/v1/images/generations", json=body, headers={**self.authorization, **(headers or {})}
+        )
+
+
+MakeFront = Callable[..., Awaitable[Front]]
+
+
+@pytest.fixture
+async def make_front(tmp_path: Path) -> AsyncIterator[MakeFront]:
+    """Builds a house over a folder of the test's own; `backend` and settings can be given."""
+    async with AsyncExitStack() as stack:
+
+        async def make(backend: FakeBackend | None = None, **settings: Any) -> Front:
+            painter = backend or FakeBackend()
+            chosen = load_settings(
+                environ={}, overrides={"data_dir": tmp_path / "data", "default_model": "fake-1", **settings}
+            )
+            house = build(chosen, owns_folder=True, backends=[painter])
+            app = create_app(house)
+            await house.start()
+            stack.push_async_callback(house.close, 5)
+            client = await stack.enter_async_context(
+                httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE_URL, timeout=30)
+            )
+            key = (await house.services.keys.create(local_caller(DEFAULT_ACCOUNT), KeyOptions(name="test")))[1]
+            return Front(client, house, painter, key)
+
+        yield make
+
+
+@pytest.fixture
+async def front(make_front: MakeFront) -> Front:
+    """A house with the default settings."""
+    return await make_front()

@@ -1,0 +1,246 @@
+"""The painter with a network that paints nothing but remembers everything."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from painting import MakeOrder, all_events
+
+from pinxit.backends.interface import PaintedImage, PaintUsage, Progress, Queued
+from pinxit.errors import BackendError, BackendUnavailable
+from pinxit_otter.backend import OtterBackend
+from pinxit_otter.enlarge import Picture
+from pinxit_otter.manifest import VOCABULARY, WEIGHTS
+from pinxit_otter.network import StepInput, Text
+from pinxit_otter.painter import MAX_UNTAKEN, Painter
+from pinxit_otter.sampler import Latents
+from pinxit_otter.wordpiece import WordPieces
+
+
+class FakeNetwork:
+    """Each step waits at a gate; `batches` are the guidance scales seen, which tell the orders apart."""
+
+    def __init__(self) -> None:
+        self.word_pieces = WordPieces.read(WEIGHTS / VOCABULARY)
+        self.null_text = self.encode(())
+        self.gate = threading.Semaphore(0)
+        self.arrived = threading.Semaphore(0)
+        self.batches: list[list[float]] = []
+        self.times: list[list[float]] = []
+        self.encoded: list[tuple[int, ...]] = []
+        self.decoded = 0
+        self.fails: Exception | None = None
+        self.answer = 0.0
+
+    def encode(self, sentence: tuple[int, ...]) -> Text:
+        if sentence:
+            self.encoded.append(sentence)
+        return Text(np.zeros((20, 384), np.float32), np.zeros(384, np.float32), np.ones(20, np.float32))
+
+    def step(self, inputs: Sequence[StepInput], *, ends: bool = False) -> tuple[Latents, Latents | None]:
+        self.batches.append([one.guidance for one in inputs])
+        self.times.append([one.t for one in inputs])
+        self.arrived.release()
+        self.gate.acquire()
+        if self.fails is not None:
+            raise self.fails
+        after = np.full((len(inputs), 64, 16), self.answer, np.float32)
+        return after, after if ends else None
+
+    def decode(self, latents: Latents) -> Picture:
+        self.decoded += 1
+        return np.zeros((128, 128, 3), np.uint8)
+
+    def open_gate(self) -> None:
+        self.gate.release(10_000)
+
+    async def arrival(self) -> None:
+        """Wait until the painter stands at the gate."""
+        await asyncio.to_thread(self.arrived.acquire)
+
+
+@pytest.fixture
+def network() -> FakeNetwork:
+    return FakeNetwork()
+
+
+@pytest.fixture
+async def backend(network: FakeNetwork):
+    backend = OtterBackend()
+    painter = Painter(network, max_batch=4)  # type: ignore[arg-type]
+    painter.start()
+    backend._painter = painter
+    yield backend
+    network.open_gate()
+    await backend.close()
+
+
+def in_hand(backend: OtterBackend) -> int:
+    assert backend._painter is not None
+    return backend._painter.orders_in_hand
+
+
+async def test_events_of_one_order(backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder) -> None:
+    network.open_gate()
+    events = await all_events(backend.generate(make_order(seeds=(5, 6), num_inference_steps=2)))
+    assert events[:4] == [Progress(0, 1, 2), Progress(1, 1, 2), Progress(0, 2, 2), Progress(1, 2, 2)]
+    assert [(event.index, event.seed) for event in events[4:6] if isinstance(event, PaintedImage)] == [(0, 5), (1, 6)]
+    assert events[6:] == [PaintUsage(input_tokens=2, output_tokens=128)]
+    assert in_hand(backend) == 0
+
+
+async def test_new_orders_join_between_steps(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    first = asyncio.create_task(all_events(backend.generate(make_order(guidance_scale=1.0))))
+    await network.arrival()
+    second = asyncio.create_task(all_events(backend.generate(make_order(guidance_scale=2.0, num_inference_steps=2))))
+    while in_hand(backend) < 2:
+        await asyncio.sleep(0)
+    network.open_gate()
+    await asyncio.gather(first, second)
+    assert network.batches == [[1.0], [1.0, 2.0], [1.0, 2.0]]
+    assert network.times[1] == [pytest.approx(2 / 3), 1.0]
+
+
+async def test_a_small_order_gets_the_next_free_place(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    big = make_order(guidance_scale=1.0, seeds=tuple(range(10)), num_inference_steps=1)
+    big_done = asyncio.create_task(all_events(backend.generate(big)))
+    await network.arrival()
+    small = make_order(guidance_scale=2.0, num_inference_steps=1)
+    small_done = asyncio.create_task(all_events(backend.generate(small)))
+    while in_hand(backend) < 2:
+        await asyncio.sleep(0)
+    network.open_gate()
+    events = await small_done
+    await big_done
+    assert events[0] == Queued(1)
+    assert network.batches == [[1.0] * 4, [1.0, 2.0, 1.0, 1.0], [1.0] * 3]
+
+
+async def test_an_order_that_finds_room_is_not_queued(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    network.open_gate()
+    for _ in range(3):
+        events = await all_events(backend.generate(make_order()))
+        assert not any(isinstance(event, Queued) for event in events)
+
+
+async def test_a_cancelled_order_leaves_between_steps(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    stays = asyncio.create_task(all_events(backend.generate(make_order(guidance_scale=1.0))))
+    await network.arrival()
+    leaves = backend.generate(make_order(guidance_scale=2.0, seeds=tuple(range(10)), num_inference_steps=50))
+    network.gate.release()
+    assert await anext(leaves) == Progress(0, 1, 50)
+    await leaves.aclose()
+    assert in_hand(backend) == 1
+    network.open_gate()
+    await stays
+    # At most the step that was under way when it left still had it.
+    assert sum(2.0 in batch for batch in network.batches) <= 2
+    assert in_hand(backend) == 0
+
+
+async def test_a_cancelled_task_frees_its_place(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    task = asyncio.create_task(all_events(backend.generate(make_order())))
+    await network.arrival()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert in_hand(backend) == 0
+    network.open_gate()
+    assert len(await all_events(backend.generate(make_order()))) == 5
+    assert network.decoded == 1
+
+
+async def test_an_order_cancelled_before_its_turn_is_never_painted(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    first = asyncio.create_task(all_events(backend.generate(make_order(guidance_scale=1.0, seeds=(1, 2, 3, 4)))))
+    await network.arrival()
+    waiting = backend.generate(make_order(guidance_scale=2.0))
+    assert await anext(waiting) == Queued(1)
+    await waiting.aclose()
+    network.open_gate()
+    await first
+    assert all(2.0 not in batch for batch in network.batches)
+
+
+async def test_a_slow_caller_holds_few_pictures(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    network.open_gate()
+    events = backend.generate(make_order(seeds=tuple(range(10)), num_inference_steps=1))
+    first = [await anext(events)]
+    while not isinstance(first[-1], PaintedImage):
+        first.append(await anext(events))
+    # A second order goes all its way while the first one's caller stands still.
+    await all_events(backend.generate(make_order()))
+    assert network.decoded <= MAX_UNTAKEN + 1
+    rest = await all_events(events)
+    assert sum(isinstance(event, PaintedImage) for event in rest) == 9
+
+
+async def test_a_text_is_encoded_once(backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder) -> None:
+    network.open_gate()
+    for _ in range(3):
+        await all_events(backend.generate(make_order(seeds=(1, 2), negative_prompt="a cat")))
+    assert len(network.encoded) == 2
+
+
+async def test_what_goes_wrong_ends_the_orders_and_not_the_painter(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder, caplog: pytest.LogCaptureFixture
+) -> None:
+    network.open_gate()
+    network.fails = RuntimeError("no memory")
+    with pytest.raises(BackendError):
+        await all_events(backend.generate(make_order()))
+    assert "no memory" in caplog.text
+    network.fails = None
+    assert len(await all_events(backend.generate(make_order()))) == 5
+    assert in_hand(backend) == 0
+
+
+@pytest.mark.usefixtures("caplog")
+async def test_numbers_that_are_none_are_no_picture(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    network.open_gate()
+    network.answer = float("nan")
+    with pytest.raises(BackendError):
+        await all_events(backend.generate(make_order()))
+
+
+async def test_closing_ends_the_orders_under_way(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    task = asyncio.create_task(all_events(backend.generate(make_order(num_inference_steps=50))))
+    await network.arrival()
+    closing = asyncio.create_task(backend.close())
+    while backend._painter is not None:
+        await asyncio.sleep(0)
+    network.gate.release(2)
+    await closing
+    with pytest.raises(BackendUnavailable):
+        await task
+    with pytest.raises(BackendUnavailable):
+        await all_events(backend.generate(make_order()))
+
+
+async def test_previews_come_with_the_progress(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    network.open_gate()
+    events = await all_events(backend.generate(make_order(num_inference_steps=8, previews=3)))
+    shown = [event for event in events if isinstance(event, Progress) and event.preview is not None]
+    assert [event.step for event in shown] == [2, 4, 6]
+    assert {(event.preview.width, event.preview.height) for event in shown if event.preview} == {(128, 128)}
