@@ -187,7 +187,7 @@ async def _reraise(_: Request, error: Exception) -> Response:
 
 
 def _configured(entry: ModelEntry) -> ConfiguredModel:
-    defaults = entry.params.model_dump(exclude={"model"}, exclude_none=True)
+    defaults = entry.params.defaults
     return ConfiguredModel(
         entry.model_name, entry.params.backend_name, entry.params.model_id, entry.description, defaults
     )

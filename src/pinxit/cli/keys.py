@@ -59,16 +59,16 @@ def list_(config: ConfigFile = None, data_dir: DataDir = None, as_json: AsJson =
         print_json([_shape(key) for key in found])
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("id", "name", "key", "scopes", "last used", "state", box=None, header_style="bold")
+    columns = ("name", "key", "last used", "state")
+    table = Table(Column("id", no_wrap=True), *columns, box=None, header_style="bold")
     for key in found:
         shape = _shape(key)
         table.add_row(
             key.id,
             key.options.name,
             f"{key.prefix}…{key.last4}",
-            " ".join(key.options.scopes),
             "never" if key.last_used_at is None else f"{key.last_used_at:%Y-%m-%d %H:%M}",
             str(shape["state"]),
         )

@@ -1,9 +1,10 @@
 """Refuses prompts that contain words of a list, also when they are written to get past it.
 
 What is seen through: case, accents, full-width and look-alike characters, zero-width characters, `b4d`, `baaad`,
-`b.a.d`, `b a d`, `ba-d`. What is left alone: a word within another (`class` has no `ass`), also when that is spelled
-out (`c l a s s`); two words that would make one (`as sand`, `the rapist`, `he'll`); doubled letters (`good` is not `god`);
-plain numbers (`455`).
+`b.a.d`, `b a d`, `ba-d`.
+
+What is left alone: a word within another (`class` has no `ass`), also when that is spelled out (`c l a s s`); two words
+that would make one (`as sand`, `the rapist`, `he'll`); doubled letters (`good` is not `god`); plain numbers (`455`).
 
 The text is read once, as units: a letter with how often it stands there, or what stands between letters. A set of
 states walks along it, each a place in the tree of all words. Only the list decides how many states there can be, so the

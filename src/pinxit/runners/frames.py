@@ -6,7 +6,6 @@ header   a JSON object with a "type"
 payload  raw bytes
 """
 
-import asyncio
 import json
 import struct
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ MAX_PAYLOAD_BYTES = 64 * 1024**2
 """4096x4096 RGBA."""
 
 _LENGTHS = struct.Struct(">II")
+LENGTHS_BYTES = _LENGTHS.size
 
 
 class FrameError(Exception):
@@ -44,37 +44,29 @@ class Frame:
         return order_id
 
 
-def write_frame(writer: asyncio.StreamWriter, frame: Frame) -> None:
-    """Put the whole frame into the writer's buffer. Raises FrameError, and writes nothing, if it is too large."""
+def pack(frame: Frame) -> bytes:
+    """What goes before the payload: the lengths and the header. Raises FrameError if the frame is too large."""
     header = json.dumps(frame.header).encode("ascii")
-    _check_lengths(len(header), len(frame.payload))
-    writer.write(_LENGTHS.pack(len(header), len(frame.payload)) + header)
-    if frame.payload:
-        writer.write(frame.payload)
+    return _LENGTHS.pack(*_checked(len(header), len(frame.payload))) + header
 
 
-async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
-    """The next frame, or None when the other side has gone, be it in the middle of one. Raises FrameError."""
+def unpack_lengths(data: bytes | bytearray) -> tuple[int, int]:
+    """The bytes of the header and of the payload that follow. Raises FrameError."""
+    return _checked(*_LENGTHS.unpack(data))
+
+
+def unpack(header: bytes, payload: bytes) -> Frame:
+    """The frame of this header. Raises FrameError."""
     try:
-        header_bytes, payload_bytes = _LENGTHS.unpack(await reader.readexactly(_LENGTHS.size))
-        _check_lengths(header_bytes, payload_bytes)
-        text = await reader.readexactly(header_bytes)
-        payload = await reader.readexactly(payload_bytes)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-    return Frame(_parse(text), payload)
-
-
-def _check_lengths(header_bytes: int, payload_bytes: int) -> None:
-    if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
-        raise FrameError(f"a frame of {header_bytes} + {payload_bytes} bytes is too large")
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    try:
-        header = json.loads(text)
+        parsed = json.loads(header)
     except (ValueError, RecursionError) as error:
         raise FrameError("a frame's header is not JSON") from error
-    if not isinstance(header, dict) or not isinstance(header.get("type"), str):
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("type"), str):
         raise FrameError("a frame's header has no type")
-    return header
+    return Frame(parsed, payload)
+
+
+def _checked(header_bytes: int, payload_bytes: int) -> tuple[int, int]:
+    if not 0 < header_bytes <= MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
+        raise FrameError(f"a frame of {header_bytes} + {payload_bytes} bytes is too large or empty")
+    return header_bytes, payload_bytes

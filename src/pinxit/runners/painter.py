@@ -24,13 +24,13 @@ from pathlib import Path
 from pinxit.backends import registry
 from pinxit.backends.interface import Backend, PaintedImage, PaintOrder
 from pinxit.errors import BackendError, PinxitError, StartupError
+from pinxit.runners.channel import Channel
 from pinxit.runners.checked import paint_checked
-from pinxit.runners.frames import Frame, FrameError, read_frame, write_frame
+from pinxit.runners.frames import Frame, FrameError
 from pinxit.runners.messages import error_frame, event_frame, read_order
 
 PICTURES_AHEAD = 2
 """Pictures of one order that may be on their way to a reader who has not taken them."""
-READ_BUFFER_BYTES = 1024**2
 OOM_SCORE_ADJUSTMENT = 500
 """0 is usual, 1000 is killed first: https://man7.org/linux/man-pages/man5/proc_pid_oom_score_adj.5.html"""
 
@@ -38,16 +38,15 @@ OOM_SCORE_ADJUSTMENT = 500
 class Painter:
     """Paints the orders that come over the channel, all at once: the backend decides how it shares its device."""
 
-    def __init__(self, backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, backend: Backend, channel: Channel) -> None:
         self._backend = backend
-        self._reader = reader
-        self._writer = writer
+        self._channel = channel
         self._orders: dict[int, asyncio.Task[None]] = {}
         self._ahead: dict[int, asyncio.Semaphore] = {}
 
     async def serve(self) -> None:
         """Returns when it is told to close. Raises FrameError."""
-        while (frame := await read_frame(self._reader)) is not None and frame.type != "close":
+        while (frame := await self._channel.receive()) is not None and frame.type != "close":
             match frame.type:
                 case "paint":
                     self._accept(frame.order_id, read_order(frame))
@@ -96,24 +95,23 @@ class Painter:
             await self._send(error_frame(order_id, BackendError(f"The painter failed ({type(error).__name__}).")))
 
     async def _send(self, frame: Frame) -> None:
-        write_frame(self._writer, frame)
-        await self._writer.drain()
+        self._channel.send(frame)
+        await self._channel.drain()
 
 
-async def run(load: str, is_factory: bool, channel: socket.socket) -> int:
+async def run(load: str, is_factory: bool, connected: socket.socket) -> int:
     """Open the backend, say so, paint until told to close. Returns the exit status."""
-    reader, writer = await asyncio.open_unix_connection(sock=channel, limit=READ_BUFFER_BYTES)
+    channel = await Channel.open(connected)
     try:
         backend = _make(load) if is_factory else registry.load(load)
         await backend.open()
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the runner is told why it cannot paint
         if not isinstance(error, StartupError):
             traceback.print_exc()
-        write_frame(writer, Frame({"type": "failed", "reason": _reason(load, error)}))
-        await writer.drain()
+        channel.send(Frame({"type": "failed", "reason": _reason(load, error)}))
         return 1
-    write_frame(writer, Frame({"type": "ready"}))
-    painter = Painter(backend, reader, writer)
+    channel.send(Frame({"type": "ready"}))
+    painter = Painter(backend, channel)
     await painter.serve()
     await painter.close()
     return 0
@@ -132,10 +130,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent drains before we go
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _be_killed_first()
-    channel = socket.socket(fileno=arguments.channel)
-    channel.set_inheritable(False)
-    threading.Thread(target=_exit_with_parent, args=(channel.fileno(),), daemon=True).start()
-    status = asyncio.run(run(arguments.factory or arguments.backend, arguments.factory is not None, channel))
+    connected = socket.socket(fileno=arguments.channel)
+    connected.set_inheritable(False)
+    threading.Thread(target=_exit_with_parent, args=(arguments.channel,), daemon=True).start()
+    status = asyncio.run(run(arguments.factory or arguments.backend, arguments.factory is not None, connected))
     sys.exit(status)
 
 

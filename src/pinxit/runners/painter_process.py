@@ -13,12 +13,12 @@ import structlog
 
 from pinxit.backends.interface import PaintOrder
 from pinxit.errors import StartupError
-from pinxit.runners.frames import Frame, FrameError, read_frame, write_frame
+from pinxit.runners.channel import Channel
+from pinxit.runners.frames import Frame, FrameError
 from pinxit.runners.inbox import Inbox
 from pinxit.runners.interface import PainterDied
 from pinxit.runners.messages import order_frame, read_error, read_event
 
-READ_BUFFER_BYTES = 1024**2
 MAX_LINE_BYTES = 2000
 MISSED_HEARTBEATS = 3
 
@@ -31,12 +31,12 @@ class PainterProcess:
     def __init__(
         self,
         process: asyncio.subprocess.Process,
-        channel: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        channel: Channel,
         output: tuple[asyncio.StreamReader, asyncio.ReadTransport],
     ) -> None:
         self.pid = process.pid
         self._process = process
-        self._reader, self._writer = channel
+        self._channel = channel
         self._output_transport = output[1]
         self._output_log = asyncio.create_task(_log_lines(output[0], process.pid))
         self._inboxes: dict[int, Inbox] = {}
@@ -51,8 +51,8 @@ class PainterProcess:
         our_output, their_output = _pipe()
         with ExitStack() as undo, theirs, their_output:
             undo.enter_context(our_output)
-            channel = await asyncio.open_unix_connection(sock=ours, limit=READ_BUFFER_BYTES)
-            undo.callback(channel[1].close)
+            channel = await Channel.open(ours)
+            undo.callback(channel.abort)
             output = await _read_pipe(our_output)
             undo.callback(output[1].close)
             process = await asyncio.create_subprocess_exec(
@@ -69,7 +69,7 @@ class PainterProcess:
 
     async def opened(self) -> None:
         """Return when the backend is open. Raises StartupError with the reason why it cannot be; FrameError."""
-        frame = await read_frame(self._reader)
+        frame = await self._channel.receive()
         if frame is None:
             raise StartupError(f"The painter {await self._ending()} while it was starting.")
         if frame.type == "failed":
@@ -84,7 +84,7 @@ class PainterProcess:
         """
         watchdog = asyncio.create_task(self._kill_when_it_hangs(heartbeat_timeout_seconds / MISSED_HEARTBEATS))
         try:
-            while (frame := await read_frame(self._reader)) is not None:
+            while (frame := await self._channel.receive()) is not None:
                 self._heard = True
                 self._receive(frame)
         finally:
@@ -130,9 +130,8 @@ class PainterProcess:
         for pong in self._pongs:
             if not pong.done():
                 pong.set_exception(PainterDied())
-        self._writer.close()
-        with suppress(OSError):  # what had not been sent is of no use any more
-            await self._writer.wait_closed()
+        self._channel.abort()
+        await self._channel.wait_closed()
         # A process that the painter started may keep the other end of the pipe open for long.
         await asyncio.wait({self._output_log}, timeout=0.5)
         self._output_log.cancel()
@@ -165,8 +164,7 @@ class PainterProcess:
 
     def _send(self, frame: Frame) -> None:
         # Without drain(): these frames are small, and there are no more orders than the API admits.
-        if not self._writer.is_closing():
-            write_frame(self._writer, frame)
+        self._channel.send(frame)
 
     def _kill(self) -> None:
         with suppress(ProcessLookupError):  # it has ended already

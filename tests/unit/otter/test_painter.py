@@ -137,8 +137,11 @@ async def test_a_cancelled_order_leaves_between_steps(
     stays = asyncio.create_task(all_events(backend.generate(make_order(guidance_scale=1.0))))
     await network.arrival()
     leaves = backend.generate(make_order(guidance_scale=2.0, seeds=tuple(range(10)), num_inference_steps=50))
-    network.gate.release()
-    assert await anext(leaves) == Progress(0, 1, 50)
+    begun = asyncio.ensure_future(anext(leaves))
+    while in_hand(backend) < 2:
+        await asyncio.sleep(0)
+    network.gate.release(2)
+    assert await begun == Progress(0, 1, 50)
     await leaves.aclose()
     assert in_hand(backend) == 1
     network.open_gate()

@@ -1,13 +1,10 @@
-import asyncio
-import struct
-
 import pytest
 
 from pinxit.backends.interface import PaintedImage, PaintOrder, PaintUsage, Progress, Queued
 from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, StartupError
 from pinxit.images.pixels import Pixels
 from pinxit.images.size import Size
-from pinxit.runners.frames import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, Frame, FrameError, read_frame
+from pinxit.runners.frames import Frame, FrameError
 from pinxit.runners.messages import error_frame, event_frame, order_frame, read_error, read_event, read_order
 
 ORDER = PaintOrder("fake-1", "a fox \ud83d 🦊\n", Size(1536, 1024), (0, 2**32 - 1), 4, 3.5, "blur", "vivid", True, 2)
@@ -45,38 +42,6 @@ def test_errors_arrive_with_their_facts() -> None:
     assert (unavailable.message, unavailable.retry_after_seconds) == ("Later.", 9.0)
     assert (type(unusable), unusable.message) == (BackendError, "Black.")
     assert (type(unexpected), unexpected.message) == (BackendError, "Strange.")
-
-
-@pytest.mark.parametrize(
-    "bytes_received",
-    [
-        b"Loading model: 100%|#####| 3/3\n",
-        struct.pack(">II", MAX_HEADER_BYTES + 1, 0),
-        struct.pack(">II", 2, MAX_PAYLOAD_BYTES + 1),
-        struct.pack(">II", 2, 0) + b"no",
-        struct.pack(">II", 2, 0) + b"[]",
-        struct.pack(">II", 2, 0) + b"{}",
-        struct.pack(">II", 10, 0) + b'{"type":1}',
-        struct.pack(">II", 4, 0) + b"\xff\xfe\x00\x00",
-        struct.pack(">II", 100_000, 0) + b"[" * 100_000,
-    ],
-    ids=["print", "header", "payload", "no JSON", "array", "no type", "type", "no text", "nested"],
-)
-async def test_nonsense_is_refused(bytes_received: bytes) -> None:
-    reader = asyncio.StreamReader()
-    reader.feed_data(bytes_received)
-
-    with pytest.raises(FrameError):
-        await read_frame(reader)
-
-
-@pytest.mark.parametrize("bytes_received", [b"", b"\0\0", struct.pack(">II", 9, 0) + b"{"], ids=["0", "2", "9"])
-async def test_the_end_is_the_end_also_within_a_frame(bytes_received: bytes) -> None:
-    reader = asyncio.StreamReader()
-    reader.feed_data(bytes_received)
-    reader.feed_eof()
-
-    assert await read_frame(reader) is None
 
 
 @pytest.mark.parametrize(
