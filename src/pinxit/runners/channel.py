@@ -8,8 +8,6 @@ from typing import Self, cast
 from pinxit.runners.frames import LENGTHS_BYTES, Frame, FrameError, pack, unpack, unpack_lengths
 
 MAX_FRAMES_WAITING = 8
-SEND_BUFFER_BYTES = 4 * 1024**2
-"""Room for a picture of 1024x1024, where the kernel allows so much (net.core.wmem_max)."""
 
 
 class Channel(asyncio.BufferedProtocol):
@@ -30,7 +28,6 @@ class Channel(asyncio.BufferedProtocol):
     @classmethod
     async def open(cls, connected: socket.socket) -> Self:
         """A channel over one end of a socketpair, which it owns from now on."""
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         _, channel = await asyncio.get_running_loop().create_unix_connection(cls, sock=connected)
         return channel
 

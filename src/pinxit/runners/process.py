@@ -71,7 +71,7 @@ class ProcessRunner(Runner):
 
     @property
     def pid(self) -> int | None:
-        """The painter's process id while it is ready."""
+        """The painter's process id while there is a process."""
         return self._painter.pid if self._painter else None
 
     async def wait_ready(self) -> None:

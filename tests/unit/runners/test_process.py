@@ -13,6 +13,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder
@@ -424,6 +425,26 @@ async def test_the_process_is_recognisable_deaf_to_ctrl_c_and_the_first_to_go(ru
     pid = runner.pid
     os.kill(pid, signal.SIGTERM)
     assert await asyncio.to_thread(wait_gone, pid)
+
+
+def test_the_server_s_event_loop_does_it_all_too() -> None:
+    async def paint_kill_paint_close() -> None:
+        runner = ProcessRunner("fake", factory=FAKE)
+        await runner.start()
+        big = make_order(2, size="1536x1024")
+        assert await images(runner, big) == expected(big)
+        events = runner.paint(make_order(10))
+        await anext(events)
+        pid = runner.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(PainterDied):
+            _ = [event async for event in events]
+        assert await images(runner, make_order()) == expected(make_order())
+        await runner.close()
+
+    uvloop.run(paint_kill_paint_close())
+    gc.collect()
 
 
 def _children() -> list[str]:

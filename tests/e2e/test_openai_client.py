@@ -1,0 +1,97 @@
+"""The official OpenAI client against a real server: what it sends works, and what is refused raises its own errors."""
+
+import base64
+
+import openai
+import pytest
+from running import is_png
+
+from pinxit.cli.welcome import EXAMPLE
+
+
+def test_the_default_delivery_is_a_url(client, server):
+    answer = client.images.generate(model="gpt-image-1", prompt="A cute baby sea otter", n=1)
+    assert answer.data[0].b64_json == ""
+    assert is_png(server.client.get(answer.data[0].url).content)
+    assert (answer.output_format, answer.background, answer.quality, answer.size) == (
+        "png", "opaque", "medium", "512x512",
+    )  # fmt: skip
+    assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens > 0
+
+
+def test_the_other_dialect_in_extra_body(client):
+    answer = client.images.generate(
+        model="gpt-image-1", prompt="A cute baby sea otter", n=1, extra_body={"output_format": "url"}
+    )
+    assert answer.data[0].url.startswith("http")
+    assert EXAMPLE["output_format"] == "url"
+
+
+@pytest.mark.parametrize("name", ["response_format", "output_format"])
+def test_base64(client, name):
+    answer = client.images.generate(model="dall-e-3", prompt="a lemon", extra_body={name: "b64_json"}, size="1024x1024")
+    assert answer.data[0].url == ""
+    assert is_png(base64.b64decode(answer.data[0].b64_json, validate=True))
+
+
+@pytest.mark.parametrize(("encoding", "begin"), [("jpeg", b"\xff\xd8\xff"), ("webp", b"RIFF")])
+def test_other_encodings(client, encoding, begin):
+    answer = client.images.generate(
+        prompt="a lemon", output_format=encoding, output_compression=80, extra_body={"response_format": "b64_json"}
+    )
+    assert answer.output_format == encoding
+    assert base64.b64decode(answer.data[0].b64_json).startswith(begin)
+
+
+def test_the_raw_response_names_the_order(client, server):
+    answer = client.images.with_raw_response.generate(prompt="a lemon", quality="low")
+    order = server.find_generation(answer.headers["x-pinxit-generation"])
+    assert order["status"] == "completed"
+    assert order["images"][0]["url"] == answer.parse().data[0].url
+    assert answer.headers["x-request-id"] == order["request_id"]
+
+
+def test_the_models(client):
+    assert [model.id for model in client.models.list()] == ["otter-1"]
+    assert client.models.retrieve("otter-1").owned_by == "pinxit"
+    assert client.models.retrieve("gpt-image-1").id == "otter-1"
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "type_", "param"),
+    [
+        ({"prompt": " "}, openai.BadRequestError, "invalid_request_error", "prompt"),
+        ({"n": 11}, openai.BadRequestError, "invalid_request_error", "n"),
+        ({"extra_body": {"base_url": "http://x"}}, openai.BadRequestError, "invalid_request_error", "base_url"),
+        ({"model": "no-such"}, openai.NotFoundError, "model_not_found", "model"),
+        ({"size": "123x45"}, openai.UnprocessableEntityError, "invalid_value", "size"),
+        ({"background": "transparent"}, openai.UnprocessableEntityError, "invalid_value", "background"),
+        ({"stream": True}, openai.UnprocessableEntityError, "invalid_value", "stream"),
+        ({"partial_images": 2}, openai.UnprocessableEntityError, "invalid_value", "partial_images"),
+    ],
+)
+def test_refusals_are_its_own_errors(client, body, error, type_, param):
+    with pytest.raises(error) as caught:
+        client.images.generate(**{"prompt": "a lemon", **body})
+    assert (caught.value.type, caught.value.param) == (type_, param)
+    assert caught.value.code == caught.value.status_code
+    assert caught.value.request_id.startswith("req_")
+
+
+def test_a_wrong_key(client):
+    with pytest.raises(openai.AuthenticationError) as caught:
+        client.with_options(api_key="sk-" + "x" * 43).images.generate(prompt="a lemon")
+    assert caught.value.type == "authentication_error"
+
+
+def test_a_key_without_the_scope(client, server):
+    key = server.make_key(scope=["models:read"])
+    reader = client.with_options(api_key=key)
+    assert reader.models.list().data
+    with pytest.raises(openai.PermissionDeniedError):
+        reader.images.generate(prompt="a lemon")
+
+
+def test_edits_are_not_there_yet(client):
+    with pytest.raises(openai.NotFoundError):
+        client.images.edit(image=("a.png", b"\x89PNG\r\n\x1a\n"), prompt="with a hat")
