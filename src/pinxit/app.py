@@ -1,6 +1,6 @@
 """Assembly: builds everything once and hands it on. The only module that knows every room."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -137,6 +137,7 @@ def build_catalog(settings: Settings, backends: Sequence[Backend]) -> Catalog:
 def create_app(house: House) -> FastAPI:
     """The ASGI application. Its lifespan starts and closes the house."""
     settings = house.services.settings
+    hot, rest = hot_routes(house.services), router(house.services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -154,11 +155,11 @@ def create_app(house: House) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[*_cors(settings), Middleware(Shell)],
+        middleware=[*_cors(settings), Middleware(Shell, routes=[*hot, *rest.routes])],
         exception_handlers={PinxitError: _reraise, HTTPException: _reraise},
     )
-    app.router.routes.extend(hot_routes(house.services))
-    app.include_router(router(house.services))
+    app.router.routes.extend(hot)
+    app.include_router(rest)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
@@ -196,15 +197,7 @@ def _configured(entry: ModelEntry) -> ConfiguredModel:
 def _runner(backend: Backend, settings: Settings) -> Runner:
     if backend.runs_in == "inline":
         return InlineRunner(backend, ready_timeout_seconds=settings.painter_ready_timeout_seconds)
-    return ProcessRunner(
-        backend.name,
-        environment=PAINTER_ENVIRONMENT,
-        ready_timeout_seconds=settings.painter_ready_timeout_seconds,
-    )
-
-
-PAINTER_ENVIRONMENT: Mapping[str, str] = {"MALLOC_TRIM_THRESHOLD_": "268435456"}
-"""Keeps glibc from giving buffers of every step back to the system and fetching them again."""
+    return ProcessRunner(backend.name, ready_timeout_seconds=settings.painter_ready_timeout_seconds)
 
 
 def _cors(settings: Settings) -> list[Middleware]:

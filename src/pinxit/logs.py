@@ -18,7 +18,7 @@ _MAX_CHARACTERS = 4000
 
 
 def configure(level: str, style: Literal["auto", "json", "console"]) -> None:
-    """Set logging up for this process. `level`: debug, info, warning or error."""
+    """Set logging up for this process. `level`: debug, info, warning, error or critical."""
     for_people = sys.stderr.isatty() if style == "auto" else style == "console"
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -42,7 +42,7 @@ def configure(level: str, style: Literal["auto", "json", "console"]) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for noisy in ("uvicorn", "asyncio", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -1,8 +1,7 @@
 """Reads fields of a JSON object: right type and range, or a clear refusal that names the parameter.
 
-A wrong JSON type is 400 `invalid_request_error`; a value outside its set or range is 422 `invalid_value`. null is the
-same
-as absent.
+A wrong JSON type is 400 `invalid_request_error`; a value outside its set or range is 422 `invalid_value`, unless the
+contract says otherwise (`outside`). null is the same as absent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,9 @@ _JSON_TYPES = {
 }
 
 
+Outside = type[InvalidRequest | InvalidValue]
+
+
 class Fields:
     """The fields of one request body."""
 
@@ -29,14 +31,14 @@ class Fields:
     def is_set(self, name: str) -> bool:
         return self._body.get(name) is not None
 
-    def text(self, name: str, *, max_characters: int) -> str | None:
+    def text(self, name: str, *, max_characters: int, outside: Outside = InvalidValue) -> str | None:
         value = self._typed(name, "a string", str)
         if value is None:
             return None
         if len(value) > max_characters:
-            raise InvalidRequest(f"{name} is longer than {max_characters} characters.", param=name)
+            raise outside(f"{name} is longer than {max_characters} characters.", param=name)
         if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise InvalidRequest(
+            raise outside(
                 f"{name} contains a character that is not text (U+0000 or half a surrogate pair).", param=name
             )
         return str(value)
@@ -51,9 +53,7 @@ class Fields:
         value = self._typed(name, "true or false", bool)
         return None if value is None else bool(value)
 
-    def integer(
-        self, name: str, minimum: int, maximum: int, *, outside: type[InvalidRequest | InvalidValue] = InvalidValue
-    ) -> int | None:
+    def integer(self, name: str, minimum: int, maximum: int, *, outside: Outside = InvalidValue) -> int | None:
         value = self._typed(name, "a whole number", int)
         if value is None:
             return None

@@ -162,7 +162,7 @@ def parse(body: Mapping[str, Any], settings: Settings, key: ApiKey | None) -> Pa
         strength=fields.number("strength", 0, 1),
         loras=tuple(str(lora) for lora in fields.array("loras") or ()),
         store=_or(fields.boolean("store"), True),
-        include_cost=bool(Fields(fields.object("usage") or {}).boolean("include")),
+        include_cost=_include_cost(fields),
         end_user=_end_user(fields),
     )
     if not request.store and request.delivery.has_url:
@@ -211,7 +211,7 @@ def _model(fields: Fields, settings: Settings) -> str:
 def _prompt(fields: Fields, settings: Settings) -> str:
     if not fields.is_set("prompt"):
         raise InvalidRequest("prompt is missing: say what to paint.", param="prompt")
-    prompt = fields.text("prompt", max_characters=settings.max_prompt_characters)
+    prompt = fields.text("prompt", max_characters=settings.max_prompt_characters, outside=InvalidRequest)
     assert prompt is not None
     if all(character.isspace() or unicodedata.category(character) == "Cf" for character in prompt):
         raise InvalidRequest("prompt is empty: say what to paint.", param="prompt")
@@ -256,6 +256,13 @@ def _end_user(fields: Fields) -> str | None:
     user = fields.text("user", max_characters=MAX_NAME_CHARACTERS)
     identifier = fields.text("safety_identifier", max_characters=MAX_NAME_CHARACTERS) or user
     return hashlib.sha256(identifier.encode()).hexdigest() if identifier else None
+
+
+def _include_cost(fields: Fields) -> bool:
+    include = (fields.object("usage") or {}).get("include")
+    if include is not None and not isinstance(include, bool):
+        raise InvalidRequest("usage.include must be true or false.", param="usage.include")
+    return bool(include)
 
 
 class GenerationsEndpoint:

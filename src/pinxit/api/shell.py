@@ -1,9 +1,11 @@
 """The outermost layer of the application: request ids, one shape for every error, one log line a request."""
 
+from collections.abc import Sequence
 from time import perf_counter
 
 import structlog
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pinxit.api.context import REQUEST_ID, header
@@ -15,10 +17,14 @@ log = structlog.get_logger(__name__)
 
 
 class Shell:
-    """Wraps the application. Whatever is raised below becomes an answer here, once."""
+    """Wraps the application. Whatever is raised below becomes an answer here, once.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `routes`: all there are, to name every method of a path; Starlette names those of the first route that it finds.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute] = ()) -> None:
         self._app = app
+        self._routes = [route for route in routes if isinstance(route, Route)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,7 +47,7 @@ class Shell:
         except PinxitError as expected:
             error = expected
         except HTTPException as unrouted:
-            error = from_http_exception(unrouted)
+            error = from_http_exception(unrouted, allow=self._methods_at(scope["path"]))
         except Exception:
             log.exception("request_crashed", request_id=scope[REQUEST_ID])
             error = PinxitError()
@@ -56,13 +62,17 @@ class Shell:
             milliseconds=round((perf_counter() - started) * 1000, 1),
         )
 
+    def _methods_at(self, path: str) -> str:
+        methods = [route.methods or set() for route in self._routes if route.path_regex.match(path)]
+        return ", ".join(sorted(set().union(*methods)))
 
-def from_http_exception(error: HTTPException) -> PinxitError:
-    """The framework's own 404 and 405 in our words."""
+
+def from_http_exception(error: HTTPException, *, allow: str) -> PinxitError:
+    """The framework's own 404 and 405 in our words. `allow`: the methods that there are at this path."""
     if error.status_code == 404:
         return NotFound("There is nothing at this path.")
     if error.status_code == 405:
-        return MethodNotAllowed(allow=(error.headers or {}).get("Allow", ""))
+        return MethodNotAllowed(allow=allow or (error.headers or {}).get("Allow", ""))
     return InvalidRequest(str(error.detail))
 
 

@@ -23,13 +23,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 def settings_from(config: Path | None, *, is_server: bool = False, **flags: Any) -> Settings:
     """The settings with the flags that were given on top. Raises ConfigurationError.
 
-    A command that is no server keeps its everyday log lines to itself: its output is what was asked for.
+    A command that is no server keeps its log lines to itself: its output is what was asked for, or one sentence.
     """
     from pinxit import logs
 
     settings = load_settings(config, overrides={name: value for name, value in flags.items() if value is not None})
     is_chatty = settings.log_level == "info" and not is_server
-    logs.configure("warning" if is_chatty else settings.log_level, settings.log_format)
+    logs.configure("critical" if is_chatty else settings.log_level, settings.log_format)
     return settings
 
 

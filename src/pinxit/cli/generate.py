@@ -45,13 +45,15 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="What to paint.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File: .png, .jpg or .webp [pinxit-<seed>.png].", show_default=False),
+        typer.Option("--output", "-o", help="File: .png, .jpg or .webp.", show_default="pinxit-<seed>.png"),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="`pinxit models` lists them.", show_default=False)
+    ] = None,
     n: Annotated[int, typer.Option("-n", help="How many pictures, 1 to 10.")] = 1,
     size: Annotated[str | None, typer.Option(help="auto, 1024x1024 or 16:9.", show_default=False)] = None,
     quality: Annotated[str | None, typer.Option(help="auto, low, medium, high …", show_default=False)] = None,
-    style: Annotated[str | None, typer.Option(show_default=False)] = None,
+    style: Annotated[str | None, typer.Option(help="One of the model's styles.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed paints the same picture.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(help="Inference steps.", show_default=False)] = None,
     guidance: Annotated[

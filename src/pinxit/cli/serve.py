@@ -12,6 +12,7 @@ from typing import IO, Annotated, Any
 import typer
 
 from pinxit.cli.common import ConfigFile, DataDir, settings_from
+from pinxit.cli.malloc import keep_large_buffers
 from pinxit.errors import StartupError
 from pinxit.settings import Settings
 
@@ -31,6 +32,7 @@ def serve(
     settings = settings_from(config, is_server=True, data_dir=data_dir, host=host, port=port)
     from pinxit.app import build, create_app, prepare_data_folder
 
+    keep_large_buffers()
     prepare_data_folder(settings.data_dir)
     with lock_folder(settings.data_dir), listen(settings.host, settings.port) as listener:
         house = build(settings, owns_folder=True)

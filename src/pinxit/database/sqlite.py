@@ -228,9 +228,9 @@ def open_database(path: Path) -> SqliteDatabase:
     try:
         upgrade(engine)
     except DBAPIError as error:
-        raise StartupError(
-            f"The database {path} cannot be opened: {error.orig}. Check the rights of the folder and the file."
-        ) from error
+        is_full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        remedy = "Make room on the disk" if is_full else "Check the rights of the folder and the file"
+        raise StartupError(f"The database {path} cannot be opened: {error.orig}. {remedy}.") from error
     finally:
         engine.dispose()
     return SqliteDatabase(path)

@@ -22,16 +22,9 @@ _NOT_THERE = "There is no such picture."
 def load_secret(path: Path) -> bytes:
     """The installation's own signing secret, made at the first start. Raises StartupError."""
     try:
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            secret = path.read_bytes()
-        else:
-            secret = os.urandom(SECRET_BYTES)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secret)
-                file.flush()
-                os.fsync(file.fileno())
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_bytes()
     except OSError as error:
         raise StartupError(f"The signing secret {path} cannot be read or made: {error.strerror}.") from error
     if len(secret) != SECRET_BYTES:
@@ -39,6 +32,25 @@ def load_secret(path: Path) -> bytes:
             f"The signing secret {path} is damaged: restore it, or delete it (signed URLs given out so far end)."
         )
     return secret
+
+
+def _make_secret(path: Path) -> None:
+    """Whole or not at all, whatever happens meanwhile; of two processes that make one, the first wins."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class ImageUrls:
