@@ -8,6 +8,7 @@ into an HTTP status and a wire `type`. An error that is not a `PinxitError` is a
     ├── InvalidRequest            the request cannot be understood
     ├── InvalidValue              a known field has a value that cannot be had
     ├── AuthenticationFailed
+    ├── InsufficientCredits
     ├── PermissionDenied
     │   └── UrlExpired
     ├── NotFound
@@ -57,6 +58,10 @@ class InvalidValue(PinxitError):
 
 class AuthenticationFailed(PinxitError):
     """No valid API key was sent. Send it as `Authorization: Bearer sk-…` or `Authorization: sk-…`."""
+
+
+class InsufficientCredits(PinxitError):
+    """The account's credits do not cover the price of this order. Nothing was charged."""
 
 
 class PermissionDenied(PinxitError):

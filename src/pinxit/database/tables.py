@@ -3,7 +3,20 @@
 Every row belongs to an account. Money is integer micro-dollars. Identifiers are made by `pinxit.ids`.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 
 from pinxit.database.types import Json, Timestamp
 
@@ -124,4 +137,49 @@ Index(
     images.c.id,
     sqlite_where=text("deleted_at IS NOT NULL AND purged_at IS NULL"),
     postgresql_where=text("deleted_at IS NOT NULL AND purged_at IS NULL"),
+)
+
+ledger_accounts = Table(
+    "ledger_accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id")),  # NULL: the house's own
+    Column("kind", Text, nullable=False),
+    Column("balance_micros", BigInteger, nullable=False),
+    Column("held_micros", BigInteger, nullable=False),
+    CheckConstraint("held_micros >= 0", name="ck_ledger_accounts_held"),
+    CheckConstraint("kind <> 'credits' OR balance_micros >= held_micros", name="ck_ledger_accounts_credits"),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("debit_id", Text, ForeignKey("ledger_accounts.id"), nullable=False, index=True),
+    Column("credit_id", Text, ForeignKey("ledger_accounts.id"), nullable=False, index=True),
+    Column("amount_micros", BigInteger, nullable=False),
+    Column("generation_id", Text, ForeignKey("generations.id"), index=True),
+    Column("reference", Text, unique=True),  # names what came from outside, so that it counts once
+    Column("created_at", Timestamp, nullable=False),
+    CheckConstraint("amount_micros > 0", name="ck_transfers_amount"),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("generation_id", Text, ForeignKey("generations.id"), primary_key=True),
+    Column("ledger_account_id", Text, ForeignKey("ledger_accounts.id"), nullable=False),
+    Column("amount_micros", BigInteger, nullable=False),
+    Column("posted_micros", BigInteger),  # NULL while it is held
+    Column("status", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("resolved_at", Timestamp),
+    CheckConstraint("amount_micros >= 0", name="ck_holds_amount"),
+)
+Index(
+    "ix_holds_open",
+    holds.c.ledger_account_id,
+    sqlite_where=text("status = 'held'"),
+    postgresql_where=text("status = 'held'"),
 )

@@ -6,6 +6,7 @@ Validators here say what a value must be, never what it was: that may be a secre
 import re
 import types
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
@@ -25,6 +26,7 @@ FILE_ONLY = ("model_list", "aliases")
 """What is too rich for an environment variable."""
 
 MIB = 1024 * 1024
+MAX_PRICE_MICROS = 1_000_000_000
 DEFAULT_URL_TTL_SECONDS = 3600
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", re.ASCII)
@@ -205,6 +207,30 @@ class ModelParams(BaseModel):
         return self.model_dump(exclude={"model"}, exclude_none=True)
 
 
+def _usd_to_micros(value: object) -> object:
+    """Dollars as written, to whole micro-dollars, by decimal arithmetic: 0.1 is a tenth."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise problem("must be an amount in US dollars, like 0.04")
+    try:
+        micros = Decimal(str(value)) * 1_000_000
+    except InvalidOperation as error:
+        raise problem("must be an amount in US dollars, like 0.04") from error
+    if not micros.is_finite() or micros != micros.to_integral_value() or not 0 <= micros <= MAX_PRICE_MICROS:
+        raise problem("must be from 0 to 1000 US dollars, in whole millionths")
+    return int(micros)
+
+
+class PriceEntry(BaseModel):
+    """The price of one picture, for a size, a quality, both or any; of those that fit, the one that says most counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usd: Annotated[int, BeforeValidator(_usd_to_micros)]
+    """In micro-dollars once it is read."""
+    size: Annotated[str, AfterValidator(_check_size)] | None = None
+    quality: Text | None = None
+
+
 class ModelEntry(BaseModel):
     """A model under a name of the operator's own, as LiteLLM's `model_list` writes it."""
 
@@ -213,6 +239,7 @@ class ModelEntry(BaseModel):
     model_name: ModelName
     params: ModelParams
     description: str = Field(default="", max_length=2000)
+    prices: tuple[PriceEntry, ...] = ()
 
 
 class Settings(BaseModel):
@@ -237,6 +264,9 @@ class Settings(BaseModel):
     )
     cors_origins: tuple[Annotated[str, AfterValidator(_check_origin)], ...] = Field(
         (), description="Origins of web pages that may call the API from a browser; `*` alone means any."
+    )
+    billing: Literal["off", "credits"] = Field(
+        "off", description="Whether orders are paid from an account's credits; `off` only counts what is used."
     )
     default_model: ModelName = Field("otter-1", description="Model that paints when a request names none.")
     default_delivery: Delivery = Field(

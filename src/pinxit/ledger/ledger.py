@@ -1,0 +1,194 @@
+"""Moves of money. Each function is a part of its caller's transaction, and takes its place in the order's own two.
+
+Accounts of the ledger, by their sign: `funding` and `unbilled:…` go below zero as money enters or is metered, `revenue`
+and `credits:…` are at zero or above; the sum of all is always zero.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
+
+from pinxit.database.tables import holds, ledger_accounts, transfers
+from pinxit.errors import Conflict, InsufficientCredits, InvalidValue
+from pinxit.ids import new_id
+
+MAX_MICROS = 2**53
+"""More than nine billion dollars: beyond it a number is a mistake, and no JSON reader keeps it exact (RFC 8259 §6)."""
+
+
+class Kind(StrEnum):
+    """What a ledger account is for."""
+
+    CREDITS = "credits"
+    """What an account has paid in and not yet spent; never below zero."""
+    UNBILLED = "unbilled"
+    """What an account has used where nobody is billed."""
+    REVENUE = "revenue"
+    FUNDING = "funding"
+    """Where top-ups come from."""
+    LOSS = "loss"
+    """What we paid for pictures that no customer could fetch."""
+
+
+class HoldStatus(StrEnum):
+    """held → posted | voided, once."""
+
+    HELD = "held"
+    POSTED = "posted"
+    VOIDED = "voided"
+
+
+class TransferKind(StrEnum):
+    """Why money moved."""
+
+    TOP_UP = "top_up"
+    REFUND = "refund"
+    POST = "post"
+
+
+def ledger_id(kind: Kind, account_id: str | None = None) -> str:
+    """`credits:acct_…` for an account's own, `revenue` for the house's."""
+    return f"{kind.value}:{account_id}" if account_id else kind.value
+
+
+def ensure(connection: Connection, kind: Kind, account_id: str | None = None) -> str:
+    """The ledger account, made with a balance of zero if it is not there yet. Returns its id."""
+    id_ = ledger_id(kind, account_id)
+    if connection.execute(select(ledger_accounts.c.id).where(ledger_accounts.c.id == id_)).first() is None:
+        connection.execute(
+            ledger_accounts.insert().values(
+                id=id_, account_id=account_id, kind=kind.value, balance_micros=0, held_micros=0
+            )
+        )
+    return id_
+
+
+def balance(connection: Connection, account_id: str) -> tuple[int, int]:
+    """The account's credits and how many of them are held, in micro-dollars."""
+    row = connection.execute(
+        select(ledger_accounts.c.balance_micros, ledger_accounts.c.held_micros).where(
+            ledger_accounts.c.id == ledger_id(Kind.CREDITS, account_id)
+        )
+    ).first()
+    return (row.balance_micros, row.held_micros) if row else (0, 0)
+
+
+def top_up(connection: Connection, account_id: str, micros: int, *, reference: str, now: datetime) -> None:
+    """Pay money in. The same `reference` again is Conflict, and pays nothing: a payment counts once."""
+    _require_amount(micros)
+    credits_ = ensure(connection, Kind.CREDITS, account_id)
+    funding = ensure(connection, Kind.FUNDING)
+    _transfer(connection, TransferKind.TOP_UP, funding, credits_, micros, reference=reference, now=now)
+
+
+def hold(
+    connection: Connection, generation_id: str, account_id: str, micros: int, *, billed: bool, now: datetime
+) -> None:
+    """Reserve the price of an order. `billed`: from the account's credits, else it is only metered.
+
+    Raises InsufficientCredits, and then nothing is reserved. One conditional UPDATE looks and takes: two orders cannot
+    both have the last of a balance.
+    """
+    _require_amount(micros, least=0)
+    source = ensure(connection, Kind.CREDITS if billed else Kind.UNBILLED, account_id)
+    enough = ledger_accounts.c.balance_micros - ledger_accounts.c.held_micros >= micros
+    reserved = connection.execute(
+        ledger_accounts.update()
+        .where(ledger_accounts.c.id == source, enough if billed else ledger_accounts.c.id == source)
+        .values(held_micros=ledger_accounts.c.held_micros + micros)
+    )
+    if reserved.rowcount != 1:
+        raise InsufficientCredits
+    connection.execute(
+        holds.insert().values(
+            generation_id=generation_id,
+            ledger_account_id=source,
+            amount_micros=micros,
+            status=HoldStatus.HELD.value,
+            created_at=now,
+        )
+    )
+
+
+def post(connection: Connection, generation_id: str, micros: int, *, now: datetime) -> bool:
+    """Charge an order, at most what was held. False if its hold is resolved already: nothing is charged twice."""
+    _require_amount(micros, least=0)
+    held = _resolve(connection, generation_id, HoldStatus.POSTED, micros, now)
+    if held is None:
+        return False
+    source, _ = held
+    if micros:
+        revenue = ensure(connection, Kind.REVENUE)
+        _transfer(connection, TransferKind.POST, source, revenue, micros, generation_id=generation_id, now=now)
+    return True
+
+
+def void(connection: Connection, generation_id: str, *, now: datetime) -> bool:
+    """Give back what was held; nothing is charged. False if the hold is resolved already."""
+    return _resolve(connection, generation_id, HoldStatus.VOIDED, 0, now) is not None
+
+
+def _resolve(
+    connection: Connection, generation_id: str, status: HoldStatus, posted: int, now: datetime
+) -> tuple[str, int] | None:
+    """End the hold once: its ledger account and what was held, or None if it had ended before."""
+    row = connection.execute(select(holds).where(holds.c.generation_id == generation_id)).first()
+    if row is None or row.status != HoldStatus.HELD.value:
+        return None
+    if posted > row.amount_micros:
+        raise InvalidValue("More cannot be charged than was held.")
+    ended = connection.execute(
+        holds.update()
+        .where(holds.c.generation_id == generation_id, holds.c.status == HoldStatus.HELD.value)
+        .values(status=status.value, posted_micros=posted, resolved_at=now)
+    )
+    if ended.rowcount != 1:
+        return None
+    connection.execute(
+        ledger_accounts.update()
+        .where(ledger_accounts.c.id == row.ledger_account_id)
+        .values(held_micros=ledger_accounts.c.held_micros - row.amount_micros)
+    )
+    return row.ledger_account_id, row.amount_micros
+
+
+def _transfer(
+    connection: Connection,
+    kind: TransferKind,
+    source: str,
+    target: str,
+    micros: int,
+    *,
+    now: datetime,
+    generation_id: str | None = None,
+    reference: str | None = None,
+) -> None:
+    """Take from one, give to the other, and write it down; the row is never changed again (a trigger sees to it)."""
+    try:
+        connection.execute(
+            transfers.insert().values(
+                id=new_id("tr"),
+                kind=kind.value,
+                debit_id=source,
+                credit_id=target,
+                amount_micros=micros,
+                generation_id=generation_id,
+                reference=reference,
+                created_at=now,
+            )
+        )
+    except IntegrityError as error:
+        raise Conflict("This transfer has been made already.", param="reference") from error
+    for id_, change in ((source, -micros), (target, micros)):
+        connection.execute(
+            ledger_accounts.update()
+            .where(ledger_accounts.c.id == id_)
+            .values(balance_micros=ledger_accounts.c.balance_micros + change)
+        )
+
+
+def _require_amount(micros: int, *, least: int = 1) -> None:
+    if isinstance(micros, bool) or not isinstance(micros, int) or not least <= micros <= MAX_MICROS:
+        raise InvalidValue(f"An amount must be a whole number of micro-dollars from {least} to {MAX_MICROS}.")
