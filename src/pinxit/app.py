@@ -1,11 +1,13 @@
 """Assembly: builds everything once and hands it on. The only module that knows every room."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,11 +23,13 @@ from pinxit.api.shell import Shell
 from pinxit.backends import registry
 from pinxit.backends.interface import Backend
 from pinxit.catalog.catalog import Catalog, ConfiguredModel
+from pinxit.catalog.price import PriceList, PriceRule
 from pinxit.database.interface import Database
 from pinxit.database.sqlite import open_database
 from pinxit.errors import PinxitError, StartupError
 from pinxit.generations.service import GenerationService
 from pinxit.keys.service import KeyService
+from pinxit.ledger.invariants import check as check_ledger
 from pinxit.library.library import Library
 from pinxit.library.urls import ImageUrls, load_secret
 from pinxit.limits.byte_budget import ByteBudget
@@ -38,6 +42,8 @@ from pinxit.runners.process import ProcessRunner
 from pinxit.settings import ModelEntry, Settings
 from pinxit.storage.local import LocalStorage
 
+log = structlog.get_logger(__name__)
+
 DATABASE_FILE = "pinxit.db"
 SIGNING_FILE = "signing.key"
 PICTURES_FOLDER = "pictures"
@@ -47,7 +53,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class House:
     """Everything that has to be started and closed, and what the doors use."""
 
@@ -55,14 +61,21 @@ class House:
     database: Database
     storage: LocalStorage
     moderator: Moderator
+    _proving: "asyncio.Task[None] | None" = None
 
     async def start(self) -> None:
         """Look after what an earlier process left, and let the painters load behind us."""
         now = utc_now()
         await self.database.write(lambda connection: accounts.ensure_default(connection, now))
         await self.services.generations.start()
+        self._proving = asyncio.create_task(self._prove_ledger())
         for runner in self.services.runners.values():
             await runner.start()
+
+    async def _prove_ledger(self) -> None:
+        """Prove the books while pictures are painted already; it reads one snapshot and holds nobody up."""
+        for problem in await self.database.read(check_ledger):
+            log.critical("ledger_broken", problem=problem)
 
     async def close(self, grace_seconds: float) -> None:
         """Finish the orders under way, then let go of everything, the latest first."""
@@ -70,6 +83,8 @@ class House:
         for runner in self.services.runners.values():
             await runner.close()
         await self.services.keys.close()
+        if self._proving is not None:
+            await self._proving
         await self.database.close()
         self.storage.close()
 
@@ -104,6 +119,7 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         gate=Gate(settings.max_queued_generations),
         now=utc_now,
         owns_folder=owns_folder,
+        is_billed=settings.billing == "credits",
         url_ttl=None if settings.url_ttl_seconds is None else timedelta(seconds=settings.url_ttl_seconds),
     )
     services = Services(
@@ -189,8 +205,9 @@ async def _reraise(_: Request, error: Exception) -> Response:
 
 def _configured(entry: ModelEntry) -> ConfiguredModel:
     defaults = entry.params.defaults
+    prices = PriceList(tuple(PriceRule(price.usd, price.size, price.quality) for price in entry.prices))
     return ConfiguredModel(
-        entry.model_name, entry.params.backend_name, entry.params.model_id, entry.description, defaults
+        entry.model_name, entry.params.backend_name, entry.params.model_id, entry.description, defaults, prices
     )
 
 

@@ -11,6 +11,7 @@ from pinxit import errors
 STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
     errors.InvalidRequest: (400, "invalid_request_error"),
     errors.AuthenticationFailed: (401, "authentication_error"),
+    errors.InsufficientCredits: (402, "insufficient_credits"),
     errors.PermissionDenied: (403, "permission_error"),
     errors.UrlExpired: (403, "url_expired"),
     errors.NotFound: (404, "not_found_error"),
@@ -30,7 +31,12 @@ STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
     errors.PinxitError: (500, "internal_error"),
 }
 TYPES = sorted({type_ for _, type_ in STATUS_AND_TYPE.values()})
-_NOT_WORTH_RETRYING = (errors.RequestTimeout, errors.ContentPolicyViolation, errors.BackendError)
+_NOT_WORTH_RETRYING = (
+    errors.InsufficientCredits,
+    errors.RequestTimeout,
+    errors.ContentPolicyViolation,
+    errors.BackendError,
+)
 """Clients re-send after 408 and every 5xx; here that would not help, or would paint twice."""
 _CLOSES = (errors.RequestTimeout, errors.RequestTooLarge, errors.HeadersTooLarge)
 

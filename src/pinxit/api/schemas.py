@@ -74,7 +74,15 @@ _MODEL: dict[str, Schema] = {
     "description": STRING,
     "licence": STRING,
     "aliases": _array(STRING),
-    "price": _object({"currency": {"const": "USD"}, "micros_per_image": INTEGER}),
+    "price": _object(
+        {
+            "currency": {"const": "USD"},
+            "micros_per_image": INTEGER,
+            "rules": _array(
+                _object({"size": _nullable(STRING), "quality": _nullable(STRING), "micros_per_image": INTEGER})
+            ),
+        }
+    ),
     "capabilities": _ref("Capabilities"),
 }
 

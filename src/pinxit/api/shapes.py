@@ -27,9 +27,27 @@ def model(entry: Entry) -> dict[str, Any]:
         "description": entry.description,
         "licence": entry.spec.licence,
         "aliases": list(entry.aliases),
-        "price": {"currency": "USD", "micros_per_image": entry.price_micros_per_image},
+        "price": price(entry),
         "capabilities": capabilities(entry),
     }
+
+
+def price(entry: Entry) -> dict[str, Any]:
+    """What a picture costs: of the default size and quality, and by every rule there is."""
+    can = entry.capabilities
+    usual = next((name for name, steps in can.qualities.items() if _is_default(entry, steps)), "auto")
+    return {
+        "currency": "USD",
+        "micros_per_image": entry.prices.micros(can.default_size, usual),
+        "rules": [
+            {"size": rule.size, "quality": rule.quality, "micros_per_image": rule.micros} for rule in entry.prices.rules
+        ],
+    }
+
+
+def _is_default(entry: Entry, steps: int) -> bool:
+    usual = entry.capabilities.num_inference_steps
+    return usual is not None and steps == usual.default
 
 
 def capabilities(entry: Entry) -> dict[str, Any]:
@@ -146,7 +164,7 @@ def image(
         "output_format": stored.encoding.value,
         "bytes": stored.size_bytes,
         "sha256": stored.sha256,
-        "cost_micros": 0,
+        "cost_micros": parameters.get("price_micros_per_image", 0),
         "url": base + urls.path(stored),
     }
 

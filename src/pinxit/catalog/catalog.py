@@ -7,6 +7,7 @@ from typing import Any
 
 from pinxit.backends.interface import ModelSpec
 from pinxit.catalog.entry import Entry
+from pinxit.catalog.price import FREE, PriceList
 from pinxit.errors import ConfigurationError, ModelNotFound
 
 SHIPPED_ALIASES = ("gpt-image-1", "gpt-image-*", "dall-e-*", "chatgpt-image-latest")
@@ -24,6 +25,7 @@ class ConfiguredModel:
     backend_model: str
     description: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    prices: PriceList = FREE
 
 
 class Catalog:
@@ -112,7 +114,14 @@ def _shipped_entries(specs: Mapping[str, Sequence[ModelSpec]]) -> list[Entry]:
 def _configured_entry(model: ConfiguredModel, specs: Mapping[str, Sequence[ModelSpec]]) -> Entry:
     for spec in specs.get(model.backend, ()):
         if spec.id == model.backend_model:
-            return Entry(model.id, model.backend, spec, model.description or spec.description, model.defaults)
+            return Entry(
+                model.id,
+                model.backend,
+                spec,
+                model.description or spec.description,
+                model.defaults,
+                prices=model.prices,
+            )
     there = ", ".join(f"{backend}/{spec.id}" for backend, models in sorted(specs.items()) for spec in models) or "none"
     raise ConfigurationError(
         f"model_list: {model.id!r} wants {model.backend}/{model.backend_model}, which is not there. There are: {there}."

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pinxit.backends.interface import MAX_SEED, Capabilities, ModelSpec, PaintOrder, Range
+from pinxit.catalog.price import FREE, PriceList
 from pinxit.errors import InvalidValue
 from pinxit.images.request import Encoding, ImageRequest
 from pinxit.images.size import Size, is_aspect_ratio
@@ -23,6 +24,12 @@ class CheckedOrder:
     request: ImageRequest
     paint: PaintOrder
     quality: str
+    price_micros_per_image: int
+
+    @property
+    def price_micros(self) -> int:
+        """What the whole order costs if every picture of it is painted."""
+        return self.price_micros_per_image * len(self.paint.seeds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Entry:
     description: str
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     aliases: tuple[str, ...] = ()
-    price_micros_per_image: int = 0
+    prices: PriceList = FREE
 
     @property
     def capabilities(self) -> Capabilities:
@@ -64,7 +71,7 @@ class Entry:
             style=self._style(request),
             transparent=request.background == "transparent",
         )
-        return CheckedOrder(self, request, paint, quality)
+        return CheckedOrder(self, request, paint, quality, self.prices.micros(paint.size, quality))
 
     def _open(self, name: str, asked: Any) -> Any:
         return self.defaults.get(name) if asked is None else asked

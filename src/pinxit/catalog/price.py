@@ -24,7 +24,7 @@ class PriceRule:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """Rules; of those that fit a picture, the most precise one counts, and of several such the first. None fits: free."""
+    """Rules; of those that fit a picture, the most precise one counts, of several such the first. None fits: free."""
 
     rules: tuple[PriceRule, ...] = ()
 
@@ -32,3 +32,6 @@ class PriceList:
         """The price of one picture."""
         fitting = [rule for rule in self.rules if rule.fits(size, quality)]
         return max(fitting, key=lambda rule: rule.precision).micros if fitting else 0
+
+
+FREE = PriceList()

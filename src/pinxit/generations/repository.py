@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from pinxit.database.tables import attempts, generations
 from pinxit.errors import Conflict
 from pinxit.generations.generation import AttemptStatus, Generation, Status
+from pinxit.ledger import ledger
 from pinxit.library import repository as images
 
 LEASE = timedelta(seconds=60)
@@ -29,8 +30,16 @@ class Attempt:
     image_indices: tuple[int, ...]
 
 
-def open_(connection: Connection, generation: Generation, attempt: Attempt, lease_owner: str) -> None:
-    """Begin the order. Raises Conflict if its id is taken."""
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What an order costs at most, and whether it is paid from credits or only counted."""
+
+    micros: int
+    is_billed: bool
+
+
+def open_(connection: Connection, generation: Generation, attempt: Attempt, charge: Charge, lease_owner: str) -> None:
+    """Begin the order and hold its price. Raises Conflict if its id is taken, InsufficientCredits."""
     try:
         connection.execute(
             generations.insert().values(
@@ -55,6 +64,14 @@ def open_(connection: Connection, generation: Generation, attempt: Attempt, leas
     except IntegrityError as error:
         raise Conflict("There is an order with this id already.", param="x-pinxit-generation") from error
     start_attempt(connection, generation, attempt, generation.created_at)
+    ledger.hold(
+        connection,
+        generation.id,
+        generation.account_id,
+        charge.micros,
+        billed=charge.is_billed,
+        now=generation.created_at,
+    )
 
 
 def start_attempt(connection: Connection, generation: Generation, attempt: Attempt, now: datetime) -> None:
@@ -83,21 +100,23 @@ def end_attempts(connection: Connection, generation_id: str, status: AttemptStat
 
 
 def settle(connection: Connection, generation: Generation) -> bool:
-    """End the order with its pictures; running it again changes nothing. False if somebody else ended it before."""
+    """End the order with its pictures and charge for them; running it again changes nothing. False if somebody else ended it before."""
     if not _end(connection, generation):
         return find_status(connection, generation.id) is Status.COMPLETED
     for image in generation.images:
         if image.storage_key:
             images.insert(connection, image)
     end_attempts(connection, generation.id, AttemptStatus.SUCCEEDED, _ended_at(generation))
+    ledger.post(connection, generation.id, generation.cost_micros, now=_ended_at(generation))
     return True
 
 
 def fail(connection: Connection, generation: Generation) -> bool:
-    """End the order without pictures. False if it had ended before."""
+    """End the order without pictures and give back what was held. False if it had ended before."""
     if not _end(connection, generation):
         return False
     end_attempts(connection, generation.id, AttemptStatus.FAILED, _ended_at(generation))
+    ledger.void(connection, generation.id, now=_ended_at(generation))
     return True
 
 

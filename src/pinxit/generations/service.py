@@ -23,7 +23,7 @@ from pinxit.database.interface import CommitUnknown, Database
 from pinxit.errors import BackendError, BackendUnavailable, NotFound, PinxitError, StorageUnavailable
 from pinxit.generations import repository
 from pinxit.generations.generation import Generation, Progress, Status
-from pinxit.generations.repository import Attempt
+from pinxit.generations.repository import Attempt, Charge
 from pinxit.ids import new_id, new_image_name
 from pinxit.images.encoding import encode
 from pinxit.images.request import ImageRequest
@@ -71,6 +71,7 @@ class GenerationService:
         gate: Gate,
         now: Callable[[], datetime],
         owns_folder: bool,
+        is_billed: bool,
         url_ttl: timedelta | None = None,
     ) -> None:
         """`runners`: backend name → its runner; `owns_folder`: this is the one server of the data folder, so that
@@ -85,6 +86,7 @@ class GenerationService:
         self._gate = gate
         self._now = now
         self._owns_folder = owns_folder
+        self._is_billed = is_billed
         self._lease_owner = new_id(repository.SERVER if owns_folder else repository.COMMAND)
         self._url_ttl = url_ttl
         self._live: dict[str, Progress] = {}
@@ -107,6 +109,7 @@ class GenerationService:
         Raises:
             ModelNotFound, PermissionDenied, InvalidValue: it cannot be had.
             ContentPolicyViolation: it is refused.
+            InsufficientCredits: it cannot be paid.
             Overloaded, BackendUnavailable, StorageUnavailable: not now.
             Conflict: there is an order with this id already.
             BackendError: the painter failed.
@@ -136,14 +139,21 @@ class GenerationService:
                 await self._library.require_room()
             generation = self._plan(caller, order, request_id, generation_id)
             first = Attempt(1, order.entry.backend, tuple(range(order.request.n)))
+            charge = Charge(order.price_micros, self._is_billed)
             await self._database.write(
-                partial(repository.open_, generation=generation, attempt=first, lease_owner=self._lease_owner)
+                partial(
+                    repository.open_,
+                    generation=generation,
+                    attempt=first,
+                    charge=charge,
+                    lease_owner=self._lease_owner,
+                )
             )
             progress = self._live[generation.id] = Progress(steps=order.paint.num_inference_steps * order.request.n)
             started = monotonic()
             try:
                 painting = await self._paint(generation, order, first, caller, _Listener(progress, on_progress))
-                settled = await self._settle(generation, painting)
+                settled = await self._settle(generation, painting, order.price_micros_per_image)
                 ticket.seconds = monotonic() - started
                 log.info("generation_completed", **_facts(settled), seconds=round(ticket.seconds, 3))
                 return settled
@@ -258,13 +268,14 @@ class GenerationService:
             data=data,
         )
 
-    async def _settle(self, generation: Generation, painting: _Painting) -> Generation:
+    async def _settle(self, generation: Generation, painting: _Painting, price_micros: int) -> Generation:
         """End the order in one transaction. A commit that is in doubt is judged by what the rows say."""
         images = tuple(painting.images[index] for index in sorted(painting.images))
         settled = replace(
             generation,
             status=Status.COMPLETED,
             images=images,
+            cost_micros=price_micros * len(images),
             input_tokens=painting.usage.input_tokens,
             output_tokens=painting.usage.output_tokens,
             started_at=generation.created_at,
@@ -336,6 +347,7 @@ class GenerationService:
                 "num_inference_steps": paint.num_inference_steps,
                 "guidance_scale": paint.guidance_scale,
                 "negative_prompt": paint.negative_prompt,
+                "price_micros_per_image": order.price_micros_per_image,
                 "store": request.store,
                 "end_user": request.end_user,
             },

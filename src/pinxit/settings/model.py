@@ -221,7 +221,7 @@ def _usd_to_micros(value: object) -> object:
 
 
 class PriceEntry(BaseModel):
-    """The price of one picture, for a size, a quality, both or any; of those that fit, the one that says most counts."""
+    """The price of one picture: for a size, a quality, both or any. Of those that fit, the most precise counts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

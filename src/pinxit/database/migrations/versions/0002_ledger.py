@@ -76,8 +76,10 @@ def _hold_nothing_for_old_orders() -> None:
         "SELECT 'unbilled:' || id, id, 'unbilled', 0, 0 FROM accounts"
     )
     op.execute(
-        "INSERT INTO holds (generation_id, ledger_account_id, amount_micros, posted_micros, status, created_at, resolved_at) "
+        "INSERT INTO holds "
+        "(generation_id, ledger_account_id, amount_micros, posted_micros, status, created_at, resolved_at) "
         "SELECT id, 'unbilled:' || account_id, 0, CASE WHEN status = 'completed' THEN 0 END, "
-        "CASE WHEN status = 'completed' THEN 'posted' WHEN status IN ('queued', 'in_progress') THEN 'held' ELSE 'voided' END, "
+        "CASE WHEN status = 'completed' THEN 'posted' "
+        "WHEN status IN ('queued', 'in_progress') THEN 'held' ELSE 'voided' END, "
         "created_at, finished_at FROM generations"
     )
