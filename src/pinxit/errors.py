@@ -16,6 +16,8 @@ into an HTTP status and a wire `type`. An error that is not a `PinxitError` is a
     ├── MethodNotAllowed
     ├── RequestTimeout
     ├── Conflict
+    │   └── StillRunning
+    ├── IdempotencyMismatch       the key belongs to another order
     ├── RequestTooLarge
     ├── UnsupportedMediaType
     ├── HeadersTooLarge
@@ -94,6 +96,16 @@ class RequestTimeout(PinxitError):
 
 class Conflict(PinxitError):
     """This is already there."""
+
+
+class StillRunning(Conflict):
+    """The order with this Idempotency-Key is still being painted. Ask again later."""
+
+    retry_after_seconds = 2.0
+
+
+class IdempotencyMismatch(PinxitError):
+    """This Idempotency-Key belongs to another order. Use a new key for a new order."""
 
 
 class RequestTooLarge(PinxitError):

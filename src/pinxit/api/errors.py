@@ -23,6 +23,7 @@ STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
     errors.UnsupportedMediaType: (415, "unsupported_media_type"),
     errors.InvalidValue: (422, "invalid_value"),
     errors.ContentPolicyViolation: (422, "content_policy_violation"),
+    errors.IdempotencyMismatch: (422, "idempotency_error"),
     errors.HeadersTooLarge: (431, "headers_too_large"),
     errors.BackendError: (502, "upstream_error"),
     errors.Overloaded: (503, "overloaded_error"),
@@ -33,6 +34,7 @@ STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
 TYPES = sorted({type_ for _, type_ in STATUS_AND_TYPE.values()})
 _NOT_WORTH_RETRYING = (
     errors.InsufficientCredits,
+    errors.IdempotencyMismatch,
     errors.RequestTimeout,
     errors.ContentPolicyViolation,
     errors.BackendError,

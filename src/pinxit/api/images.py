@@ -17,10 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from pinxit.api.auth import authenticate
 from pinxit.api.body import ClientDisconnected, read_json_object
-from pinxit.api.context import REQUEST_ID, Services, base_url, header
+from pinxit.api.context import REQUEST_ID, Services, base_url, header, headers
 from pinxit.api.fields import Fields
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.generations.generation import Generation
+from pinxit.generations.repeat import Repeat, check_key
+from pinxit.generations.service import Order
 from pinxit.ids import GENERATION_ID
 from pinxit.images.request import Delivery, Encoding, ImageRequest
 from pinxit.keys.model import ApiKey
@@ -283,9 +285,16 @@ class GenerationsEndpoint:
         except ClientDisconnected:
             return
         parsed = parse(body, services.settings, caller.key)
-        generation = await services.generations.create(
-            caller, parsed.request, request_id=scope[REQUEST_ID], generation_id=generation_id
+        order = services.generations.begin(
+            caller,
+            parsed.request,
+            request_id=scope[REQUEST_ID],
+            generation_id=generation_id,
+            repeat=_repeat(scope),
         )
+        generation = await _answer_unless_gone(order, receive)
+        if generation is None:
+            return
         parts = await asyncio.to_thread(
             render, generation, parsed.request, services, base_url(scope, services.settings)
         )
@@ -302,11 +311,46 @@ def _proposed_generation_id(scope: Scope) -> str | None:
     return proposed
 
 
+def _repeat(scope: Scope) -> Repeat:
+    """The Idempotency-Key, or what OpenAI's clients say of their retries: `x-stainless-retry-count`."""
+    keys = set(headers(scope, b"idempotency-key"))
+    if len(keys) > 1:
+        raise InvalidRequest("Two different Idempotency-Keys were sent.", param="Idempotency-Key")
+    count = header(scope, b"x-stainless-retry-count") or ""
+    is_retry = count.isascii() and count.isdigit() and int(count[:9]) > 0
+    return Repeat(check_key(keys.pop()) if keys else None, is_retry)
+
+
+async def _answer_unless_gone(order: Order, receive: Receive) -> Generation | None:
+    """The answer, or None when the client hung up before it; then the order is left for its retry."""
+    answer = asyncio.ensure_future(order.answer())
+    gone = asyncio.ensure_future(_until_disconnected(receive))
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not gone.done():
+            return await answer
+        await order.abandon()
+        return None
+    except asyncio.CancelledError:  # the server hangs up on the client
+        await order.abandon()
+        raise
+    finally:
+        gone.cancel()
+        answer.cancel()
+        await asyncio.wait({answer})
+
+
+async def _until_disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def _ignored(scope: Scope, parsed: ParsedRequest, generation: Generation) -> list[str]:
     ignored = list(parsed.ignored)
     if parsed.request.style is not None and generation.parameters["style"] is None:
         ignored.append("style")
-    ignored += [name.decode() for name in (b"idempotency-key", b"prefer") if header(scope, name) is not None]
+    if header(scope, b"prefer") is not None:
+        ignored.append("prefer")
     return ignored
 
 
@@ -356,6 +400,8 @@ def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[by
         (b"x-pinxit-generation", generation.id.encode()),
         (b"x-pinxit-model", generation.model.encode()),
     ]
+    if generation.is_replay:
+        found.append((b"idempotent-replayed", b"true"))
     if ignored:
         found.append((b"x-pinxit-ignored", ", ".join(ignored).encode()))
     return found

@@ -80,6 +80,8 @@ generations = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("started_at", Timestamp),
     Column("finished_at", Timestamp),
+    Column("fingerprint", Text, nullable=False, server_default=""),  # of the order as asked; see generations/repeat.py
+    Column("abandoned_at", Timestamp),  # when its client left without its answer; NULL once a retry has taken it over
 )
 Index("ix_generations_account_newest", generations.c.account_id, generations.c.created_at, generations.c.id)
 Index(
@@ -93,6 +95,22 @@ Index(
     generations.c.id,
     sqlite_where=text("status = 'failed' AND storage_keys <> '[]'"),
     postgresql_where=text("status = 'failed' AND storage_keys <> '[]'"),
+)
+Index(
+    "ix_generations_abandoned",
+    generations.c.api_key_id,
+    generations.c.fingerprint,
+    sqlite_where=text("abandoned_at IS NOT NULL"),
+    postgresql_where=text("abandoned_at IS NOT NULL"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("generation_id", Text, ForeignKey("generations.id"), nullable=False, index=True),
+    Column("created_at", Timestamp, nullable=False, index=True),
 )
 
 attempts = Table(

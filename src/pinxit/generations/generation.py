@@ -64,6 +64,7 @@ class Generation:
     parameters: dict[str, Any]
     storage_keys: tuple[str, ...]
     created_at: datetime
+    fingerprint: str = ""
     cost_micros: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -73,3 +74,5 @@ class Generation:
     finished_at: datetime | None = None
     images: tuple[Image, ...] = ()
     progress: Progress | None = field(default=None, compare=False)
+    is_replay: bool = False
+    """Whether this is the answer of an order that was begun before."""

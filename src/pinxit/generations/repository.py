@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from pinxit.database.tables import attempts, generations
-from pinxit.errors import Conflict
+from pinxit.database.tables import attempts, generations, idempotency_keys
+from pinxit.errors import Conflict, IdempotencyMismatch
 from pinxit.generations.generation import AttemptStatus, Generation, Status
+from pinxit.generations.repeat import ADOPTION, KEY_LIFETIME, Repeat
 from pinxit.ledger import ledger
 from pinxit.library import repository as images
 
@@ -38,8 +39,96 @@ class Charge:
     is_billed: bool
 
 
-def open_(connection: Connection, generation: Generation, attempt: Attempt, charge: Charge, lease_owner: str) -> None:
-    """Begin the order and hold its price. Raises Conflict if its id is taken, InsufficientCredits."""
+def open_(
+    connection: Connection,
+    generation: Generation,
+    attempt: Attempt,
+    charge: Charge,
+    repeat: Repeat,
+    lease_owner: str,
+) -> str:
+    """Begin the order and hold its price, unless it was begun before. Returns the id of the order to wait for.
+
+    Raises Conflict if its id is taken, IdempotencyMismatch, InsufficientCredits; then nothing was begun.
+    """
+    earlier = _find_by_key(connection, generation, repeat) or _adopt(connection, generation, repeat)
+    if earlier is not None:
+        return earlier
+    _insert(connection, generation, lease_owner)
+    if repeat.key is not None:
+        connection.execute(
+            idempotency_keys.insert().values(
+                account_id=generation.account_id,
+                key=repeat.key,
+                generation_id=generation.id,
+                created_at=generation.created_at,
+            )
+        )
+    start_attempt(connection, generation, attempt, generation.created_at)
+    ledger.hold(
+        connection,
+        generation.id,
+        generation.account_id,
+        charge.micros,
+        billed=charge.is_billed,
+        now=generation.created_at,
+    )
+    return generation.id
+
+
+def _find_by_key(connection: Connection, generation: Generation, repeat: Repeat) -> str | None:
+    """The order that this Idempotency-Key began in the last 24 hours. Raises IdempotencyMismatch if it is another."""
+    if repeat.key is None:
+        return None
+    mine = and_(idempotency_keys.c.account_id == generation.account_id, idempotency_keys.c.key == repeat.key)
+    row = connection.execute(
+        select(idempotency_keys.c.generation_id, idempotency_keys.c.created_at, generations.c.fingerprint)
+        .join(generations, generations.c.id == idempotency_keys.c.generation_id)
+        .where(mine)
+    ).first()
+    if row is None:
+        return None
+    if row.created_at <= generation.created_at - KEY_LIFETIME:
+        connection.execute(idempotency_keys.delete().where(mine))
+        return None
+    if row.fingerprint != generation.fingerprint:
+        raise IdempotencyMismatch(param="Idempotency-Key")
+    found: str = row.generation_id
+    return found
+
+
+def _adopt(connection: Connection, generation: Generation, repeat: Repeat) -> str | None:
+    """Take over the oldest equal order whose client left without its answer a short while ago; each only once."""
+    if repeat.key is not None or not repeat.is_retry:
+        return None
+    left_behind = (
+        select(generations.c.id)
+        .where(
+            generations.c.account_id == generation.account_id,
+            generations.c.api_key_id == generation.api_key_id,
+            generations.c.fingerprint == generation.fingerprint,
+            generations.c.abandoned_at > generation.created_at - ADOPTION,
+            generations.c.status.in_([*_OPEN, Status.COMPLETED.value]),
+        )
+        .order_by(generations.c.abandoned_at)
+        .limit(1)
+    )
+    found: str | None = connection.execute(left_behind).scalar_one_or_none()
+    if found is not None:
+        connection.execute(generations.update().where(generations.c.id == found).values(abandoned_at=None))
+    return found
+
+
+def abandon(connection: Connection, generation_id: str, now: datetime) -> None:
+    """The client that waited for the order has left without its answer."""
+    connection.execute(generations.update().where(generations.c.id == generation_id).values(abandoned_at=now))
+
+
+def forget_old_keys(connection: Connection, now: datetime) -> None:
+    connection.execute(idempotency_keys.delete().where(idempotency_keys.c.created_at <= now - KEY_LIFETIME))
+
+
+def _insert(connection: Connection, generation: Generation, lease_owner: str) -> None:
     try:
         connection.execute(
             generations.insert().values(
@@ -59,19 +148,11 @@ def open_(connection: Connection, generation: Generation, attempt: Attempt, char
                 lease_owner=lease_owner,
                 lease_until=generation.created_at + LEASE,
                 created_at=generation.created_at,
+                fingerprint=generation.fingerprint,
             )
         )
     except IntegrityError as error:
         raise Conflict("There is an order with this id already.", param="x-pinxit-generation") from error
-    start_attempt(connection, generation, attempt, generation.created_at)
-    ledger.hold(
-        connection,
-        generation.id,
-        generation.account_id,
-        charge.micros,
-        billed=charge.is_billed,
-        now=generation.created_at,
-    )
 
 
 def start_attempt(connection: Connection, generation: Generation, attempt: Attempt, now: datetime) -> None:
@@ -100,7 +181,10 @@ def end_attempts(connection: Connection, generation_id: str, status: AttemptStat
 
 
 def settle(connection: Connection, generation: Generation) -> bool:
-    """End the order with its pictures and charge for them; running it again changes nothing. False if somebody else ended it before."""
+    """End the order with its pictures and charge for them; running it again changes nothing.
+
+    False if somebody else ended it before.
+    """
     if not _end(connection, generation):
         return find_status(connection, generation.id) is Status.COMPLETED
     for image in generation.images:
@@ -111,12 +195,17 @@ def settle(connection: Connection, generation: Generation) -> bool:
     return True
 
 
-def fail(connection: Connection, generation: Generation) -> bool:
-    """End the order without pictures and give back what was held. False if it had ended before."""
+def fail(connection: Connection, generation: Generation, *, may_try_again: bool = False) -> bool:
+    """End the order without pictures and give back what was held. False if it had ended before.
+
+    `may_try_again`: no work was done, so the order's Idempotency-Key is free again.
+    """
     if not _end(connection, generation):
         return False
     end_attempts(connection, generation.id, AttemptStatus.FAILED, _ended_at(generation))
     ledger.void(connection, generation.id, now=_ended_at(generation))
+    if may_try_again:
+        connection.execute(idempotency_keys.delete().where(idempotency_keys.c.generation_id == generation.id))
     return True
 
 
@@ -209,6 +298,7 @@ def from_row(connection: Connection, row: Row[Any]) -> Generation:
         cost_micros=row.cost_micros,
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
+        fingerprint=row.fingerprint,
         error_class=row.error_class,
         error_message=row.error_message,
         started_at=row.started_at,

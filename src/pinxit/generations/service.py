@@ -15,14 +15,16 @@ from time import monotonic
 
 import structlog
 
+from pinxit import errors
 from pinxit.backends.interface import PaintedImage, PaintUsage, Queued
 from pinxit.backends.interface import Progress as PaintProgress
 from pinxit.catalog.catalog import Catalog
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.database.interface import CommitUnknown, Database
-from pinxit.errors import BackendError, BackendUnavailable, NotFound, PinxitError, StorageUnavailable
+from pinxit.errors import BackendError, BackendUnavailable, NotFound, PinxitError, StillRunning, StorageUnavailable
 from pinxit.generations import repository
 from pinxit.generations.generation import Generation, Progress, Status
+from pinxit.generations.repeat import Repeat, fingerprint
 from pinxit.generations.repository import Attempt, Charge
 from pinxit.ids import new_id, new_image_name
 from pinxit.images.encoding import encode
@@ -45,6 +47,12 @@ Local work may be done again: its seeds are stored.
 TEND_SECONDS = 20.0
 """How often leases are renewed and abandoned orders looked for; a lease lasts three times as long."""
 STOPPED = "The server stopped while this was being painted. Nothing was charged; ask again."
+
+REPEAT_WAIT_SECONDS = 60.0
+"""How long an order sent again waits for the first one to end, before it is told to come back."""
+LOOK_SECONDS = 0.25
+"""How often to look for the end of an order that another process paints."""
+ONCE = Repeat()
 
 ProgressListener = Callable[[Progress], None]
 
@@ -90,10 +98,38 @@ class GenerationService:
         self._lease_owner = new_id(repository.SERVER if owns_folder else repository.COMMAND)
         self._url_ttl = url_ttl
         self._live: dict[str, Progress] = {}
+        self._ended: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Generation]] = set()
         self._tending: asyncio.Task[None] | None = None
 
     # --- the story ---
+
+    def begin(
+        self,
+        caller: Caller,
+        request: ImageRequest,
+        *,
+        request_id: str,
+        generation_id: str | None = None,
+        repeat: Repeat = ONCE,
+        on_progress: ProgressListener | None = None,
+    ) -> "Order":
+        """Take an order on, which is painted whether or not somebody waits for it; one sent again is painted once.
+
+        Raises ModelNotFound, PermissionDenied, InvalidValue, Overloaded; the rest `Order.answer` raises.
+        """
+        entry = self._catalog.resolve(request.model)
+        caller.require_model(request.model, entry.id)
+        order = entry.check(request)
+        ticket = self._gate.admit()
+        opened: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(
+            self._carry_out(caller, order, ticket, request_id, generation_id, repeat, on_progress, opened)
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        task.add_done_callback(lambda _: opened.cancel())
+        return Order(self, task, opened)
 
     async def create(
         self,
@@ -102,6 +138,7 @@ class GenerationService:
         *,
         request_id: str,
         generation_id: str | None = None,
+        repeat: Repeat = ONCE,
         on_progress: ProgressListener | None = None,
     ) -> Generation:
         """Paint an order and keep its pictures. The answer holds their bytes.
@@ -112,17 +149,19 @@ class GenerationService:
             InsufficientCredits: it cannot be paid.
             Overloaded, BackendUnavailable, StorageUnavailable: not now.
             Conflict: there is an order with this id already.
+            IdempotencyMismatch, StillRunning: its Idempotency-Key is another order's, or that is not done yet.
             BackendError: the painter failed.
         In all these cases nothing is charged and no picture is kept.
         """
-        entry = self._catalog.resolve(request.model)
-        caller.require_model(request.model, entry.id)
-        order = entry.check(request)
-        ticket = self._gate.admit()
-        task = asyncio.create_task(self._carry_out(caller, order, ticket, request_id, generation_id, on_progress))
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        order = self.begin(
+            caller,
+            request,
+            request_id=request_id,
+            generation_id=generation_id,
+            repeat=repeat,
+            on_progress=on_progress,
+        )
+        return await order.answer()
 
     async def _carry_out(
         self,
@@ -131,7 +170,9 @@ class GenerationService:
         ticket: Ticket,
         request_id: str,
         generation_id: str | None,
+        repeat: Repeat,
         on_progress: ProgressListener | None,
+        opened: "asyncio.Future[str]",
     ) -> Generation:
         with ticket:
             await self._moderator.check_prompt(order.request.prompt)
@@ -140,35 +181,52 @@ class GenerationService:
             generation = self._plan(caller, order, request_id, generation_id)
             first = Attempt(1, order.entry.backend, tuple(range(order.request.n)))
             charge = Charge(order.price_micros, self._is_billed)
-            await self._database.write(
+            found_id = await self._database.write(
                 partial(
                     repository.open_,
                     generation=generation,
                     attempt=first,
                     charge=charge,
+                    repeat=repeat,
                     lease_owner=self._lease_owner,
                 )
             )
-            progress = self._live[generation.id] = Progress(steps=order.paint.num_inference_steps * order.request.n)
-            started = monotonic()
-            try:
-                painting = await self._paint(generation, order, first, caller, _Listener(progress, on_progress))
-                settled = await self._settle(generation, painting, order.price_micros_per_image)
-                ticket.seconds = monotonic() - started
-                log.info("generation_completed", **_facts(settled), seconds=round(ticket.seconds, 3))
-                return settled
-            except PinxitError as error:
-                await self._fail(generation, error)
-                raise
-            except asyncio.CancelledError as cancelled:  # only `close` cancels an order
-                stopped = BackendUnavailable(STOPPED)
-                await self._fail(generation, stopped)
-                raise stopped from cancelled
-            except Exception:
-                await self._fail(generation, PinxitError())
-                raise
-            finally:
-                del self._live[generation.id]
+            opened.set_result(found_id)
+            if found_id == generation.id:
+                return await self._paint_and_settle(caller, order, ticket, generation, first, on_progress)
+        return await self._answer_again(caller, order.request, found_id)
+
+    async def _paint_and_settle(
+        self,
+        caller: Caller,
+        order: CheckedOrder,
+        ticket: Ticket,
+        generation: Generation,
+        first: Attempt,
+        on_progress: ProgressListener | None,
+    ) -> Generation:
+        progress = self._live[generation.id] = Progress(steps=order.paint.num_inference_steps * order.request.n)
+        self._ended[generation.id] = asyncio.Event()
+        started = monotonic()
+        try:
+            painting = await self._paint(generation, order, first, caller, _Listener(progress, on_progress))
+            settled = await self._settle(generation, painting, order.price_micros_per_image)
+            ticket.seconds = monotonic() - started
+            log.info("generation_completed", **_facts(settled), seconds=round(ticket.seconds, 3))
+            return settled
+        except PinxitError as error:
+            await self._fail(generation, error)
+            raise
+        except asyncio.CancelledError as cancelled:  # only `close` cancels an order
+            stopped = BackendUnavailable(STOPPED)
+            await self._fail(generation, stopped)
+            raise stopped from cancelled
+        except Exception:
+            await self._fail(generation, PinxitError())
+            raise
+        finally:
+            del self._live[generation.id]
+            self._ended.pop(generation.id).set()
 
     async def _paint(
         self, generation: Generation, order: CheckedOrder, attempt: Attempt, caller: Caller, listener: "_Listener"
@@ -306,7 +364,8 @@ class GenerationService:
             finished_at=self._now(),
         )
         try:
-            ended = await self._database.write(partial(repository.fail, generation=failed))
+            no_work = isinstance(error, BackendUnavailable | StorageUnavailable)
+            ended = await self._database.write(partial(repository.fail, generation=failed, may_try_again=no_work))
             if ended:
                 log.info("generation_failed", **_facts(failed), error_class=failed.error_class)
                 await self._remove_files(failed)
@@ -353,12 +412,52 @@ class GenerationService:
             },
             storage_keys=keys,
             created_at=self._now(),
+            fingerprint=fingerprint(request),
         )
 
     def _url_expiry(self, caller: Caller) -> datetime | None:
         own = caller.key.options.url_ttl_seconds if caller.key else None
         ttl = self._url_ttl if own is None else timedelta(seconds=own)
         return None if ttl is None else self._now() + ttl
+
+    # --- the same order again ---
+
+    async def abandon(self, generation_id: str) -> None:
+        """Note that the client left without its answer, so that its retry can have it."""
+        try:
+            await self._database.write(partial(repository.abandon, generation_id=generation_id, now=self._now()))
+        except StorageUnavailable:
+            log.warning("abandonment_not_kept", generation_id=generation_id)
+
+    async def _answer_again(self, caller: Caller, request: ImageRequest, generation_id: str) -> Generation:
+        """The answer of an order that was begun before: wait until it ends, then tell its end again.
+
+        Raises what it ended with, StillRunning, or NotFound if its pictures have been deleted since.
+        """
+        found = await self._wait_for_end(caller, generation_id)
+        if found.status is not Status.COMPLETED:
+            error_class = getattr(errors, found.error_class or "", PinxitError)
+            raise error_class(found.error_message)
+        if len(found.images) == 0:
+            raise NotFound("The pictures of this order have been deleted, or were not to be kept.")
+        log.info("generation_repeated", **_facts(found))
+        if not request.delivery.has_b64:
+            return replace(found, is_replay=True)
+        images = [replace(image, data=await self._library.read(image)) for image in found.images]
+        return replace(found, images=tuple(images), is_replay=True)
+
+    async def _wait_for_end(self, caller: Caller, generation_id: str) -> Generation:
+        """Wait for an order of this process by its event, for one of another process by looking."""
+        deadline = monotonic() + REPEAT_WAIT_SECONDS
+        while (found := await self.get(caller, generation_id)).status.is_open:
+            if monotonic() >= deadline:
+                raise StillRunning
+            ended = self._ended.get(generation_id)
+            wait = deadline - monotonic() if ended else LOOK_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await (ended or asyncio.Event()).wait()
+        return found
 
     # --- looking back ---
 
@@ -406,6 +505,7 @@ class GenerationService:
         while True:
             await asyncio.sleep(TEND_SECONDS)
             try:
+                await self._database.write(partial(repository.forget_old_keys, now=self._now()))
                 if self._live:
                     now = self._now()
                     await self._database.write(partial(repository.renew_leases, lease_owner=self._lease_owner, now=now))
@@ -428,6 +528,27 @@ class GenerationService:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, PinxitError):
             log.error("generation_crashed", exc_info=error)
+
+
+class Order:
+    """An order as whoever asked for it holds it."""
+
+    def __init__(
+        self, service: GenerationService, task: "asyncio.Task[Generation]", opened: "asyncio.Future[str]"
+    ) -> None:
+        self._service = service
+        self._task = task
+        self._opened = opened
+
+    async def answer(self) -> Generation:
+        """Wait for the end. Who stops waiting does not stop the painting. Raises as GenerationService.create."""
+        return await asyncio.shield(self._task)
+
+    async def abandon(self) -> None:
+        """The client has left; an order that was never opened needs no note."""
+        await asyncio.wait({self._opened})
+        if not self._opened.cancelled():
+            await self._service.abandon(self._opened.result())
 
 
 class _Listener:

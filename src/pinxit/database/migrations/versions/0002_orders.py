@@ -1,4 +1,7 @@
-"""The ledger: accounts, transfers that nobody can change, holds. Orders from before it get a hold of nothing."""
+"""The ledger (accounts, transfers that nobody can change, holds) and orders that are sent again.
+
+Orders from before it get a hold of nothing.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -57,6 +60,28 @@ def upgrade() -> None:
     op.create_index(
         "ix_holds_open", "holds", ["ledger_account_id"], sqlite_where=still_held, postgresql_where=still_held
     )
+    op.add_column("generations", sa.Column("fingerprint", sa.Text, nullable=False, server_default=""))
+    op.add_column("generations", sa.Column("abandoned_at", sa.BigInteger))
+    left = sa.text("abandoned_at IS NOT NULL")
+    op.create_index(
+        "ix_generations_abandoned",
+        "generations",
+        ["api_key_id", "fingerprint"],
+        sqlite_where=left,
+        postgresql_where=left,
+    )
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("account_id", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("generation_id", sa.Text, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "key", name="pk_idempotency_keys"),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_idempotency_keys_account_id"),
+        sa.ForeignKeyConstraint(["generation_id"], ["generations.id"], name="fk_idempotency_keys_generation_id"),
+    )
+    op.create_index("ix_idempotency_keys_generation_id", "idempotency_keys", ["generation_id"])
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
     _forbid_changes()
     _hold_nothing_for_old_orders()
 
