@@ -25,6 +25,8 @@ into an HTTP status and a wire `type`. An error that is not a `PinxitError` is a
     ├── Overloaded                no room now, try again
     ├── StorageUnavailable        disk or database cannot keep what they promise
     ├── BackendUnavailable        the painter cannot paint now, and has not
+    ├── DeadlineExceeded          the order's own deadline
+    ├── OrderCancelled
     ├── BackendError              the painter answered nonsense
     └── StartupError              the program cannot run here; the message says what to do
         └── ConfigurationError
@@ -149,6 +151,14 @@ class BackendUnavailable(PinxitError):
     def __init__(self, message: str | None = None, *, retry_after_seconds: float = 2.0) -> None:
         self.retry_after_seconds = retry_after_seconds
         super().__init__(message)
+
+
+class DeadlineExceeded(PinxitError):
+    """The order took longer than its deadline. Nothing was charged."""
+
+
+class OrderCancelled(PinxitError):
+    """This order was cancelled. Nothing was charged."""
 
 
 class BackendError(PinxitError):

@@ -26,6 +26,8 @@ STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
     errors.IdempotencyMismatch: (422, "idempotency_error"),
     errors.HeadersTooLarge: (431, "headers_too_large"),
     errors.BackendError: (502, "upstream_error"),
+    errors.OrderCancelled: (400, "invalid_request_error"),
+    errors.DeadlineExceeded: (504, "upstream_timeout"),
     errors.Overloaded: (503, "overloaded_error"),
     errors.BackendUnavailable: (503, "upstream_unavailable"),
     errors.StorageUnavailable: (503, "storage_unavailable"),
@@ -37,6 +39,8 @@ _NOT_WORTH_RETRYING = (
     errors.IdempotencyMismatch,
     errors.RequestTimeout,
     errors.ContentPolicyViolation,
+    errors.OrderCancelled,
+    errors.DeadlineExceeded,
     errors.BackendError,
 )
 """Clients re-send after 408 and every 5xx; here that would not help, or would paint twice."""

@@ -1,12 +1,14 @@
 """The handlers that FastAPI runs: parse, call one service, render."""
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from pinxit import __version__
 from pinxit.api import shapes
@@ -14,11 +16,13 @@ from pinxit.api.auth import authenticate
 from pinxit.api.body import read_json_object
 from pinxit.api.context import Services, base_url
 from pinxit.api.fields import Fields
+from pinxit.api.heartbeat import with_heartbeat
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.images.request import Delivery
 from pinxit.keys.model import Caller, KeyOptions, Scope
 from pinxit.runners.interface import Status
 
+KEEP_ALIVE_SECONDS = 15.0
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
 MAX_KEY_NAME_CHARACTERS = 200
@@ -79,7 +83,28 @@ class Handlers:
         await self._services.library.delete(caller.account_id, image_id)
         return {"id": image_id, "object": "image", "deleted": True}
 
-    async def get_generation(self, request: Request, caller: Caller, generation_id: str) -> dict[str, Any]:
+    async def cancel_generation(self, request: Request, caller: Caller, generation_id: str) -> dict[str, Any]:
+        order = await self._services.generations.cancel(caller, generation_id)
+        return shapes.generation(order, self._services.library.urls, self._base(request))
+
+    async def follow_generation(self, request: Request, caller: Caller, generation_id: str) -> Response:
+        """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), the last one the end."""
+        following = self._services.generations.follow(caller, generation_id)
+        first = await anext(following)
+        base, urls = self._base(request), self._services.library.urls
+
+        async def events() -> AsyncGenerator[bytes, None]:
+            async with aclosing(following):
+                yield _event(shapes.generation(first, urls, base))
+                async for order in with_heartbeat(following, KEEP_ALIVE_SECONDS):
+                    yield b": keepalive\n\n" if order is None else _event(shapes.generation(order, urls, base))
+
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+    async def get_generation(self, request: Request, caller: Caller, generation_id: str) -> Any:
+        if "text/event-stream" in request.headers.get("accept", ""):
+            return await self.follow_generation(request, caller, generation_id)
         order = await self._services.generations.get(caller, generation_id)
         return shapes.generation(order, self._services.library.urls, self._base(request))
 
@@ -170,6 +195,12 @@ class Handlers:
         is_ready = any(runner.state.status is Status.READY for runner in self._services.runners.values())
         content = {"status": "ready" if is_ready else "starting", "version": __version__, "backends": backends}
         return JSONResponse(content, status_code=200 if is_ready else 503)
+
+
+def _event(content: dict[str, Any]) -> bytes:
+    """One event, named after the order's status: `generation.in_progress`."""
+    data = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    return f"event: generation.{content['status']}\ndata: {data}\n\n".encode()
 
 
 def _may_see(caller: Caller, model_id: str, aliases: tuple[str, ...]) -> bool:

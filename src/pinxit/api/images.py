@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,13 +19,16 @@ from pinxit.api.auth import authenticate
 from pinxit.api.body import ClientDisconnected, read_json_object
 from pinxit.api.context import REQUEST_ID, Services, base_url, header, headers
 from pinxit.api.fields import Fields
+from pinxit.api.manner import Manner
+from pinxit.api.manner import parse as parse_manner
+from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.generations.generation import Generation
 from pinxit.generations.repeat import Repeat, check_key
 from pinxit.generations.service import Order
 from pinxit.ids import GENERATION_ID
 from pinxit.images.request import Delivery, Encoding, ImageRequest
-from pinxit.keys.model import ApiKey
+from pinxit.keys.model import ApiKey, Caller
 from pinxit.keys.model import Scope as KeyScope
 from pinxit.library.image import Image
 from pinxit.settings import Settings
@@ -123,6 +126,7 @@ FOREIGN = frozenset(
 )
 """Well-known names of other image APIs: without effect here, and listed in `x-pinxit-ignored`."""
 
+_JSON = (b"content-type", b"application/json")
 DELIVERIES = ("url", "b64_json")
 ENCODINGS = ("png", "jpeg", "webp")
 MAX_N = 10
@@ -135,10 +139,11 @@ class ParsedRequest:
     """A body understood. `ignored`: what was sent and has no effect here."""
 
     request: ImageRequest
+    manner: Manner
     ignored: tuple[str, ...]
 
 
-def parse(body: Mapping[str, Any], settings: Settings, key: ApiKey | None) -> ParsedRequest:
+def parse(body: Mapping[str, Any], settings: Settings, key: ApiKey | None, prefer: Sequence[str] = ()) -> ParsedRequest:
     """Raises InvalidRequest or InvalidValue, naming the parameter."""
     ignored = _unknown_fields(body, strict=key is not None and key.options.strict)
     fields = Fields(body)
@@ -169,7 +174,7 @@ def parse(body: Mapping[str, Any], settings: Settings, key: ApiKey | None) -> Pa
     )
     if not request.store and request.delivery.has_url:
         raise InvalidValue("A picture that is not stored has no URL: ask for b64_json.", param="store")
-    return ParsedRequest(request, tuple(ignored))
+    return ParsedRequest(request, parse_manner(fields, prefer), tuple(ignored))
 
 
 def _or(value: T | None, default: T) -> T:
@@ -195,9 +200,6 @@ def _refuse_what_comes_later(fields: Fields) -> None:
     later = {
         "stream": fields.boolean("stream"),
         "partial_images": partial_images,
-        "async": fields.boolean("async"),
-        "dry_run": fields.boolean("dry_run"),
-        "deadline_seconds": fields.number("deadline_seconds", 0, float("inf")) is not None,
         "provider": fields.object("provider"),
         "fallback_models": fields.array("fallback_models"),
     }
@@ -284,21 +286,62 @@ class GenerationsEndpoint:
             )
         except ClientDisconnected:
             return
-        parsed = parse(body, services.settings, caller.key)
+        parsed = parse(body, services.settings, caller.key, headers(scope, b"prefer"))
+        if parsed.manner.is_dry_run:
+            await _send(send, [_estimate(services.generations.price(caller, parsed.request))], [_JSON])
+            return
         order = services.generations.begin(
             caller,
             parsed.request,
             request_id=scope[REQUEST_ID],
             generation_id=generation_id,
             repeat=_repeat(scope),
+            deadline_seconds=parsed.manner.deadline_seconds,
         )
-        generation = await _answer_unless_gone(order, receive)
+        try:
+            generation = await _answer_unless_gone(order, receive, parsed.manner.wait_seconds)
+        except _NotYet:
+            await self._send_accepted(scope, send, caller, order, parsed)
+            return
         if generation is None:
             return
         parts = await asyncio.to_thread(
             render, generation, parsed.request, services, base_url(scope, services.settings)
         )
-        await _send(send, parts, _answer_headers(generation, _ignored(scope, parsed, generation)))
+        await _send(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
+
+    async def _send_accepted(
+        self, scope: Scope, send: Send, caller: Caller, order: Order, parsed: ParsedRequest
+    ) -> None:
+        """202: the order is in the database and is painted meanwhile."""
+        generation = await self._services.generations.get(caller, await order.opened())
+        url = f"{base_url(scope, self._services.settings)}/v1/generations/{generation.id}"
+        content = {
+            "id": generation.id,
+            "object": "generation",
+            "status": generation.status.value,
+            "created": int(generation.created_at.timestamp()),
+            "urls": {"get": url, "cancel": url, "events": url},
+        }
+        found = [*_answer_headers(generation, _ignored(parsed, generation)), (b"location", url.encode())]
+        if parsed.manner.applied:
+            found.append((b"preference-applied", parsed.manner.applied.encode()))
+        await _send(send, [json.dumps(content, separators=(",", ":")).encode()], found, status=202)
+
+
+def _estimate(order: CheckedOrder) -> bytes:
+    """The answer to a dry run: what would be painted, by whom, and for how much."""
+    content = {
+        "object": "generation.estimate",
+        "model": order.entry.id,
+        "backend": order.entry.backend,
+        "n": order.request.n,
+        "size": str(order.paint.size),
+        "quality": order.quality,
+        "cost": order.price_micros / 1_000_000,
+        "cost_details": {"cost_micros": order.price_micros, "images": order.request.n},
+    }
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
 def _proposed_generation_id(scope: Scope) -> str | None:
@@ -321,12 +364,20 @@ def _repeat(scope: Scope) -> Repeat:
     return Repeat(check_key(keys.pop()) if keys else None, is_retry)
 
 
-async def _answer_unless_gone(order: Order, receive: Receive) -> Generation | None:
-    """The answer, or None when the client hung up before it; then the order is left for its retry."""
+class _NotYet(Exception):
+    """The order has not ended in the time that its client waits."""
+
+
+async def _answer_unless_gone(order: Order, receive: Receive, wait_seconds: float | None) -> Generation | None:
+    """The answer, or None when the client hung up before it; then the order is left for its retry. Raises _NotYet."""
     answer = asyncio.ensure_future(order.answer())
     gone = asyncio.ensure_future(_until_disconnected(receive))
     try:
-        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if wait_seconds is not None:
+            await order.opened()
+        await asyncio.wait({answer, gone}, timeout=wait_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not gone.done() and not answer.done():
+            raise _NotYet
         if not gone.done():
             return await answer
         await order.abandon()
@@ -337,7 +388,7 @@ async def _answer_unless_gone(order: Order, receive: Receive) -> Generation | No
     finally:
         gone.cancel()
         answer.cancel()
-        await asyncio.wait({answer})
+        await asyncio.gather(answer, return_exceptions=True)
 
 
 async def _until_disconnected(receive: Receive) -> None:
@@ -345,12 +396,10 @@ async def _until_disconnected(receive: Receive) -> None:
         pass
 
 
-def _ignored(scope: Scope, parsed: ParsedRequest, generation: Generation) -> list[str]:
+def _ignored(parsed: ParsedRequest, generation: Generation) -> list[str]:
     ignored = list(parsed.ignored)
     if parsed.request.style is not None and generation.parameters["style"] is None:
         ignored.append("style")
-    if header(scope, b"prefer") is not None:
-        ignored.append("prefer")
     return ignored
 
 
@@ -396,7 +445,7 @@ def _usage(generation: Generation, request: ImageRequest) -> dict[str, Any]:
 
 def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[bytes, bytes]]:
     found = [
-        (b"content-type", b"application/json"),
+        _JSON,
         (b"x-pinxit-generation", generation.id.encode()),
         (b"x-pinxit-model", generation.model.encode()),
     ]
@@ -407,9 +456,9 @@ def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[by
     return found
 
 
-async def _send(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]]) -> None:
+async def _send(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
     length = str(sum(len(part) for part in parts)).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [*headers, (b"content-length", length)]})
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", length)]})
     for part in parts:
         await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

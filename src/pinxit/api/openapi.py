@@ -15,6 +15,7 @@ ANSWERS = {
     "get_image": "Image",
     "delete_image": "DeletedImage",
     "get_generation": "Generation",
+    "cancel_generation": "Generation",
     "list_keys": "ApiKeyList",
     "create_key": "NewApiKey",
     "get_key": "ApiKey",
@@ -90,7 +91,11 @@ def _generations() -> Schema:
             }
         ],
         "requestBody": _body("ImageRequest"),
-        "responses": {"200": _json("The pictures.", "ImagesResponse"), **_errors()},
+        "responses": {
+            "200": _json("The pictures; of a dry run what they would cost.", "ImagesResponse", "Estimate"),
+            "202": _json("The order is being painted.", "Accepted"),
+            **_errors(),
+        },
         "security": [{"bearer": []}, {"raw": []}],
     }
 
@@ -122,11 +127,10 @@ def _body(schema: str) -> Schema:
     return {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
 
 
-def _json(description: str, schema: str) -> Schema:
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
-    }
+def _json(description: str, *schemas: str) -> Schema:
+    references = [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]
+    schema = references[0] if len(references) == 1 else {"oneOf": references}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def _errors() -> dict[str, Schema]:

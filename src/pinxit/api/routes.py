@@ -78,8 +78,13 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/v1/generations/{generation_id:id}", tags=["generations"])
     async def get_generation(request: Request, caller: images_reader, generation_id: str) -> Any:
-        """One order as it stands."""
+        """One order as it stands; with `Accept: text/event-stream` again whenever that changes, until it has ended."""
         return await handle.get_generation(request, caller, generation_id)
+
+    @routes.delete("/v1/generations/{generation_id:id}", tags=["generations"])
+    async def cancel_generation(request: Request, caller: images_writer, generation_id: str) -> Any:
+        """Give an order up between two steps; nothing is charged. One that has ended stays as it is."""
+        return await handle.cancel_generation(request, caller, generation_id)
 
     @routes.get("/v1/keys", tags=["keys"])
     async def list_keys(caller: keys_manager) -> Any:

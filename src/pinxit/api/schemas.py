@@ -120,6 +120,9 @@ _REQUEST: Schema = {
         "negative_prompt": {"type": "string", "maxLength": 32000},
         "num_inference_steps": {"type": "integer", "minimum": 1},
         "guidance_scale": {"type": "number"},
+        "async": {"type": "boolean", "default": False, "description": "Answer 202 at once; ask for the order later."},
+        "dry_run": {"type": "boolean", "default": False, "description": "Say what it would cost; paint nothing."},
+        "deadline_seconds": {"type": "number", "exclusiveMinimum": 0, "description": "Give up after this long."},
         "usage": {"type": "object", "properties": {"include": BOOLEAN}, "description": "`include`: add the cost."},
     },
 }
@@ -163,6 +166,27 @@ SCHEMAS: dict[str, Schema] = {
                 },
                 required=["input_tokens", "output_tokens", "total_tokens", "input_tokens_details"],
             ),
+        }
+    ),
+    "Accepted": _object(
+        {
+            "id": STRING,
+            "object": {"const": "generation"},
+            "status": _enum("queued", "in_progress", "completed", "failed", "cancelled", "unknown"),
+            "created": INTEGER,
+            "urls": _object({"get": STRING, "cancel": STRING, "events": STRING}),
+        }
+    ),
+    "Estimate": _object(
+        {
+            "object": {"const": "generation.estimate"},
+            "model": STRING,
+            "backend": STRING,
+            "n": INTEGER,
+            "size": _SIZE,
+            "quality": STRING,
+            "cost": {"type": "number", "description": "US dollars."},
+            "cost_details": _object({"cost_micros": INTEGER, "images": INTEGER}),
         }
     ),
     "Capabilities": _object(

@@ -6,7 +6,7 @@ client that hangs up loses its answer, not its picture.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,9 +21,20 @@ from pinxit.backends.interface import Progress as PaintProgress
 from pinxit.catalog.catalog import Catalog
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.database.interface import CommitUnknown, Database
-from pinxit.errors import BackendError, BackendUnavailable, NotFound, PinxitError, StillRunning, StorageUnavailable
+from pinxit.errors import (
+    BackendError,
+    BackendUnavailable,
+    Conflict,
+    DeadlineExceeded,
+    NotFound,
+    OrderCancelled,
+    PinxitError,
+    StillRunning,
+    StorageUnavailable,
+)
 from pinxit.generations import repository
-from pinxit.generations.generation import Generation, Progress, Status
+from pinxit.generations.generation import Generation, Status
+from pinxit.generations.live import Live, ProgressListener
 from pinxit.generations.repeat import Repeat, fingerprint
 from pinxit.generations.repository import Attempt, Charge
 from pinxit.ids import new_id, new_image_name
@@ -54,8 +65,6 @@ LOOK_SECONDS = 0.25
 """How often to look for the end of an order that another process paints."""
 ONCE = Repeat()
 
-ProgressListener = Callable[[Progress], None]
-
 
 @dataclass(slots=True)
 class _Painting:
@@ -63,6 +72,29 @@ class _Painting:
 
     images: dict[int, Image]
     usage: PaintUsage
+
+
+@dataclass(frozen=True, slots=True)
+class _Commission:
+    """An order with all that belongs to it on its way through the house."""
+
+    caller: Caller
+    order: CheckedOrder
+    ticket: Ticket
+    generation: Generation
+    repeat: Repeat
+    deadline_seconds: float | None
+    on_progress: ProgressListener | None
+    opened: "asyncio.Future[str]"
+    """The id of the order to wait for, once it is in the database."""
+
+    @property
+    def first_attempt(self) -> Attempt:
+        return Attempt(1, self.order.entry.backend, tuple(range(self.order.request.n)))
+
+    @property
+    def steps(self) -> int:
+        return self.order.paint.num_inference_steps * self.order.request.n
 
 
 class GenerationService:
@@ -97,8 +129,7 @@ class GenerationService:
         self._is_billed = is_billed
         self._lease_owner = new_id(repository.SERVER if owns_folder else repository.COMMAND)
         self._url_ttl = url_ttl
-        self._live: dict[str, Progress] = {}
-        self._ended: dict[str, asyncio.Event] = {}
+        self._live: dict[str, Live] = {}
         self._tasks: set[asyncio.Task[Generation]] = set()
         self._tending: asyncio.Task[None] | None = None
 
@@ -112,24 +143,35 @@ class GenerationService:
         request_id: str,
         generation_id: str | None = None,
         repeat: Repeat = ONCE,
+        deadline_seconds: float | None = None,
         on_progress: ProgressListener | None = None,
     ) -> "Order":
         """Take an order on, which is painted whether or not somebody waits for it; one sent again is painted once.
 
         Raises ModelNotFound, PermissionDenied, InvalidValue, Overloaded; the rest `Order.answer` raises.
         """
-        entry = self._catalog.resolve(request.model)
-        caller.require_model(request.model, entry.id)
-        order = entry.check(request)
-        ticket = self._gate.admit()
-        opened: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(
-            self._carry_out(caller, order, ticket, request_id, generation_id, repeat, on_progress, opened)
+        order = self.price(caller, request)
+        commission = _Commission(
+            caller=caller,
+            order=order,
+            ticket=self._gate.admit(),
+            generation=self._plan(caller, order, request_id, generation_id),
+            repeat=repeat,
+            deadline_seconds=deadline_seconds,
+            on_progress=on_progress,
+            opened=asyncio.get_running_loop().create_future(),
         )
+        task = asyncio.create_task(self._carry_out(commission))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
-        task.add_done_callback(lambda _: opened.cancel())
-        return Order(self, task, opened)
+        task.add_done_callback(lambda _: commission.opened.cancel())
+        return Order(self, task, commission.opened)
+
+    def price(self, caller: Caller, request: ImageRequest) -> CheckedOrder:
+        """What would be painted, and for how much. Raises ModelNotFound, PermissionDenied, InvalidValue."""
+        entry = self._catalog.resolve(request.model)
+        caller.require_model(request.model, entry.id)
+        return entry.check(request)
 
     async def create(
         self,
@@ -138,7 +180,6 @@ class GenerationService:
         *,
         request_id: str,
         generation_id: str | None = None,
-        repeat: Repeat = ONCE,
         on_progress: ProgressListener | None = None,
     ) -> Generation:
         """Paint an order and keep its pictures. The answer holds their bytes.
@@ -151,98 +192,82 @@ class GenerationService:
             Conflict: there is an order with this id already.
             IdempotencyMismatch, StillRunning: its Idempotency-Key is another order's, or that is not done yet.
             BackendError: the painter failed.
+            DeadlineExceeded, OrderCancelled: it was given up.
         In all these cases nothing is charged and no picture is kept.
         """
-        order = self.begin(
-            caller,
-            request,
-            request_id=request_id,
-            generation_id=generation_id,
-            repeat=repeat,
-            on_progress=on_progress,
-        )
+        order = self.begin(caller, request, request_id=request_id, generation_id=generation_id, on_progress=on_progress)
         return await order.answer()
 
-    async def _carry_out(
-        self,
-        caller: Caller,
-        order: CheckedOrder,
-        ticket: Ticket,
-        request_id: str,
-        generation_id: str | None,
-        repeat: Repeat,
-        on_progress: ProgressListener | None,
-        opened: "asyncio.Future[str]",
-    ) -> Generation:
-        with ticket:
-            await self._moderator.check_prompt(order.request.prompt)
-            if order.request.store:
+    async def _carry_out(self, commission: "_Commission") -> Generation:
+        request = commission.order.request
+        with commission.ticket:
+            await self._moderator.check_prompt(request.prompt)
+            if request.store:
                 await self._library.require_room()
-            generation = self._plan(caller, order, request_id, generation_id)
-            first = Attempt(1, order.entry.backend, tuple(range(order.request.n)))
-            charge = Charge(order.price_micros, self._is_billed)
-            found_id = await self._database.write(
-                partial(
-                    repository.open_,
-                    generation=generation,
-                    attempt=first,
-                    charge=charge,
-                    repeat=repeat,
-                    lease_owner=self._lease_owner,
-                )
-            )
-            opened.set_result(found_id)
-            if found_id == generation.id:
-                return await self._paint_and_settle(caller, order, ticket, generation, first, on_progress)
-        return await self._answer_again(caller, order.request, found_id)
+            found_id = await self._open(commission)
+            commission.opened.set_result(found_id)
+            if found_id == commission.generation.id:
+                return await self._paint_and_settle(commission)
+        return await self._answer_again(commission.caller, request, found_id)
 
-    async def _paint_and_settle(
-        self,
-        caller: Caller,
-        order: CheckedOrder,
-        ticket: Ticket,
-        generation: Generation,
-        first: Attempt,
-        on_progress: ProgressListener | None,
-    ) -> Generation:
-        progress = self._live[generation.id] = Progress(steps=order.paint.num_inference_steps * order.request.n)
-        self._ended[generation.id] = asyncio.Event()
+    async def _open(self, commission: "_Commission") -> str:
+        """Begin the order in one transaction. Returns its id, or that of the order that this one repeats."""
+        return await self._database.write(
+            partial(
+                repository.open_,
+                generation=commission.generation,
+                attempt=commission.first_attempt,
+                charge=Charge(commission.order.price_micros, self._is_billed),
+                repeat=commission.repeat,
+                lease_owner=self._lease_owner,
+            )
+        )
+
+    async def _paint_and_settle(self, commission: "_Commission") -> Generation:
+        generation = commission.generation
+        live = self._live[generation.id] = Live(commission.steps, commission.on_progress, asyncio.current_task())
         started = monotonic()
         try:
-            painting = await self._paint(generation, order, first, caller, _Listener(progress, on_progress))
-            settled = await self._settle(generation, painting, order.price_micros_per_image)
-            ticket.seconds = monotonic() - started
-            log.info("generation_completed", **_facts(settled), seconds=round(ticket.seconds, 3))
+            async with asyncio.timeout(commission.deadline_seconds):
+                painting = await self._paint(commission, live)
+                live.is_final = True
+            settled = await self._settle(generation, painting, commission.order.price_micros_per_image)
+            commission.ticket.seconds = monotonic() - started
+            log.info("generation_completed", **_facts(settled), seconds=round(commission.ticket.seconds, 3))
             return settled
         except PinxitError as error:
             await self._fail(generation, error)
             raise
-        except asyncio.CancelledError as cancelled:  # only `close` cancels an order
-            stopped = BackendUnavailable(STOPPED)
-            await self._fail(generation, stopped)
-            raise stopped from cancelled
+        except TimeoutError as late:
+            given_up = DeadlineExceeded(
+                f"The order {generation.id} took longer than its deadline. Nothing was charged."
+            )
+            await self._fail(generation, given_up)
+            raise given_up from late
+        except asyncio.CancelledError as cancelled:  # `cancel` does it, and `close`
+            ended = OrderCancelled() if live.is_cancelled else BackendUnavailable(STOPPED)
+            await self._fail(generation, ended)
+            raise ended from cancelled
         except Exception:
             await self._fail(generation, PinxitError())
             raise
         finally:
             del self._live[generation.id]
-            self._ended.pop(generation.id).set()
+            live.end()
 
-    async def _paint(
-        self, generation: Generation, order: CheckedOrder, attempt: Attempt, caller: Caller, listener: "_Listener"
-    ) -> _Painting:
+    async def _paint(self, commission: "_Commission", live: Live) -> _Painting:
         """Paint, and paint again what a dying painter took with it.
 
         Pictures are encoded and kept while others are painted.
         """
-        runner = self._runners[order.entry.backend]
+        generation, attempt = commission.generation, commission.first_attempt
         painting = _Painting({}, PaintUsage(0, 0))
         while True:
             try:
-                await self._paint_once(generation, order, attempt, caller, runner, painting, listener)
+                await self._paint_once(commission, attempt, painting, live)
                 break
             except PainterDied:
-                missing = tuple(index for index in range(order.request.n) if index not in painting.images)
+                missing = tuple(index for index in attempt.image_indices if index not in painting.images)
                 log.warning("painter_died", generation_id=generation.id, attempt=attempt.number, missing=len(missing))
                 if attempt.number == MAX_ATTEMPTS:
                     if painting.images:
@@ -257,32 +282,24 @@ class GenerationService:
             raise BackendError("The painter ended without a picture.")
         return painting
 
-    async def _paint_once(
-        self,
-        generation: Generation,
-        order: CheckedOrder,
-        attempt: Attempt,
-        caller: Caller,
-        runner: Runner,
-        painting: _Painting,
-        listener: "_Listener",
-    ) -> None:
+    async def _paint_once(self, commission: "_Commission", attempt: Attempt, painting: _Painting, live: Live) -> None:
         if not attempt.image_indices:
             return
+        order = commission.order
         paint = replace(order.paint, seeds=tuple(order.paint.seeds[index] for index in attempt.image_indices))
         started = monotonic()
         keeping: list[asyncio.Task[None]] = []
         try:
-            async with aclosing(runner.paint(paint)) as events:
+            async with aclosing(self._runners[order.entry.backend].paint(paint)) as events:
                 async for event in events:
                     match event:
                         case Queued(position):
-                            listener.queued(position)
+                            live.queued(position)
                         case PaintProgress(index, step):
-                            listener.stepped(attempt.image_indices[index], step)
+                            live.stepped(attempt.image_indices[index], step)
                         case PaintedImage(index):
                             place = attempt.image_indices[index]
-                            keep = self._keep(generation, order, event, place, caller, monotonic() - started, painting)
+                            keep = self._keep(commission, event, place, monotonic() - started, painting)
                             keeping.append(asyncio.create_task(keep))
                         case PaintUsage():
                             painting.usage = event
@@ -290,16 +307,10 @@ class GenerationService:
             await _join(keeping)
 
     async def _keep(
-        self,
-        generation: Generation,
-        order: CheckedOrder,
-        painted: PaintedImage,
-        index: int,
-        caller: Caller,
-        seconds: float,
-        painting: _Painting,
+        self, commission: "_Commission", painted: PaintedImage, index: int, seconds: float, painting: _Painting
     ) -> None:
         """Check, mark and encode one picture, and store its bytes for good."""
+        order, generation = commission.order, commission.generation
         if (painted.pixels.width, painted.pixels.height) != (order.paint.size.width, order.paint.size.height):
             raise BackendError(f"The painter made a picture of {painted.pixels.width}x{painted.pixels.height} pixels.")
         request = order.request
@@ -322,7 +333,7 @@ class GenerationService:
             seed=painted.seed,
             seconds=round(seconds, 4),
             created_at=self._now(),
-            url_expires_at=self._url_expiry(caller),
+            url_expires_at=self._url_expiry(commission.caller),
             data=data,
         )
 
@@ -358,7 +369,7 @@ class GenerationService:
         """
         failed = replace(
             generation,
-            status=Status.FAILED,
+            status=Status.CANCELLED if isinstance(error, OrderCancelled) else Status.FAILED,
             error_class=type(error).__name__,
             error_message=error.message,
             finished_at=self._now(),
@@ -452,11 +463,11 @@ class GenerationService:
         while (found := await self.get(caller, generation_id)).status.is_open:
             if monotonic() >= deadline:
                 raise StillRunning
-            ended = self._ended.get(generation_id)
-            wait = deadline - monotonic() if ended else LOOK_SECONDS
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await (ended or asyncio.Event()).wait()
+            live = self._live.get(generation_id)
+            if live is None:
+                await asyncio.sleep(LOOK_SECONDS)
+            else:
+                await live.wait_for_end(deadline - monotonic())
         return found
 
     # --- looking back ---
@@ -468,10 +479,41 @@ class GenerationService:
         )
         if found is None:
             raise NotFound("There is no such generation.")
-        progress = self._live.get(generation_id)
-        if progress is not None and found.status.is_open:
-            return replace(found, status=progress.status, progress=progress)
+        live = self._live.get(generation_id)
+        if live is not None and found.status.is_open:
+            return replace(found, status=live.progress.status, progress=live.progress)
         return found
+
+    async def follow(self, caller: Caller, generation_id: str) -> AsyncGenerator[Generation, None]:
+        """The order as it stands, again whenever that has changed, until it has ended. Raises NotFound.
+
+        Who is slow to take one misses those in between, never the last.
+        """
+        while True:
+            live = self._live.get(generation_id)
+            seen = live.version if live else 0
+            found = await self.get(caller, generation_id)
+            yield found
+            if not found.status.is_open:
+                return
+            if live is None:
+                await asyncio.sleep(LOOK_SECONDS)
+            else:
+                await live.wait_for_change(seen)
+
+    async def cancel(self, caller: Caller, generation_id: str) -> Generation:
+        """Give the order up between two steps; nothing is charged. One that has ended stays as it is.
+
+        Raises NotFound; Conflict if another process paints it.
+        """
+        found = await self.get(caller, generation_id)
+        if found.status.is_open:
+            live = self._live.get(generation_id)
+            if live is None:
+                raise Conflict("This order is painted by another process, which alone can cancel it.")
+            live.cancel()
+            await live.wait_for_end()
+        return await self.get(caller, generation_id)
 
     # --- begin and end of the process ---
 
@@ -544,35 +586,18 @@ class Order:
         """Wait for the end. Who stops waiting does not stop the painting. Raises as GenerationService.create."""
         return await asyncio.shield(self._task)
 
+    async def opened(self) -> str:
+        """The order's id, once it is in the database and nothing can lose it. Raises what kept it from there."""
+        await asyncio.wait({self._opened})
+        if self._opened.cancelled():
+            await self.answer()
+        return self._opened.result()
+
     async def abandon(self) -> None:
         """The client has left; an order that was never opened needs no note."""
         await asyncio.wait({self._opened})
         if not self._opened.cancelled():
             await self._service.abandon(self._opened.result())
-
-
-class _Listener:
-    """Adds up the progress of an order's pictures and tells who wants to know."""
-
-    def __init__(self, progress: Progress, tell: ProgressListener | None) -> None:
-        self._progress = progress
-        self._tell = tell
-        self._steps: dict[int, int] = {}
-
-    def queued(self, position: int) -> None:
-        self._progress.position = position
-        self._publish()
-
-    def stepped(self, index: int, step: int) -> None:
-        self._steps[index] = max(step, self._steps.get(index, 0))
-        self._progress.status = Status.IN_PROGRESS
-        self._progress.position = 0
-        self._progress.step = sum(self._steps.values())
-        self._publish()
-
-    def _publish(self) -> None:
-        if self._tell is not None:
-            self._tell(self._progress)
 
 
 def _encode(painted: PaintedImage, request: ImageRequest, metadata: Mapping[str, str]) -> tuple[bytes, str]:

@@ -1,0 +1,69 @@
+"""An order that is being painted in this process: how far it is, who follows it, and how to stop it."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from pinxit.generations.generation import Progress, Status
+
+ProgressListener = Callable[[Progress], None]
+
+
+class Live:
+    """Adds up the progress of an order's pictures and wakes who follows it."""
+
+    def __init__(self, steps: int, tell: ProgressListener | None, task: "asyncio.Task[object] | None") -> None:
+        """`steps`: of all pictures together; `task`: the one that paints, to be cancelled."""
+        self.progress = Progress(steps=steps)
+        self.version = 1
+        """Grows with every change."""
+        self.is_cancelled = False
+        self.is_final = False
+        """Whether all is painted and only the books are left: too late to cancel."""
+        self._tell = tell
+        self._task = task
+        self._steps: dict[int, int] = {}
+        self._change = asyncio.Event()
+        self._end = asyncio.Event()
+
+    def queued(self, position: int) -> None:
+        self.progress.position = position
+        self._publish()
+
+    def stepped(self, index: int, step: int) -> None:
+        """Picture `index` has done `step`; a picture that is painted again does not fall back."""
+        self._steps[index] = max(step, self._steps.get(index, 0))
+        self.progress.status = Status.IN_PROGRESS
+        self.progress.position = 0
+        self.progress.step = sum(self._steps.values())
+        self._publish()
+
+    def cancel(self) -> None:
+        """Stop painting, between two steps."""
+        if not self.is_final:
+            self.is_cancelled = True
+            if self._task is not None:
+                self._task.cancel()
+
+    def end(self) -> None:
+        """The order has ended, and its row says how."""
+        self._end.set()
+        self._publish()
+
+    async def wait_for_change(self, seen: int) -> None:
+        """Return when the version is no longer `seen`."""
+        while self.version == seen and not self._end.is_set():
+            await self._change.wait()
+
+    async def wait_for_end(self, seconds: float | None = None) -> None:
+        """Return when the order has ended, or after `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._end.wait()
+
+    def _publish(self) -> None:
+        self.version += 1
+        change, self._change = self._change, asyncio.Event()
+        change.set()
+        if self._tell is not None:
+            self._tell(self.progress)
