@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from pinxit.api.auth import authenticate
-from pinxit.api.body import ClientDisconnected, read_json_object
+from pinxit.api.body import read_json_object
 from pinxit.api.context import REQUEST_ID, Services, base_url, header
 from pinxit.api.fields import Fields
 from pinxit.errors import InvalidRequest, InvalidValue
@@ -276,12 +276,9 @@ class GenerationsEndpoint:
         caller = await authenticate(scope, services.keys)
         caller.require(KeyScope.IMAGES_WRITE)
         generation_id = _proposed_generation_id(scope)
-        try:
-            body = await read_json_object(
-                scope, receive, max_bytes=services.settings.max_body_bytes, budget=services.byte_budget
-            )
-        except ClientDisconnected:
-            return
+        body = await read_json_object(
+            scope, receive, max_bytes=services.settings.max_body_bytes, budget=services.byte_budget
+        )
         parsed = parse(body, services.settings, caller.key)
         generation = await services.generations.create(
             caller, parsed.request, request_id=scope[REQUEST_ID], generation_id=generation_id

@@ -94,9 +94,9 @@ def settle(connection: Connection, generation: Generation) -> bool:
 
 
 def fail(connection: Connection, generation: Generation) -> bool:
-    """End the order without pictures. False if it had ended before."""
+    """End the order without pictures; running it again changes nothing. False if it ended otherwise before."""
     if not _end(connection, generation):
-        return False
+        return find_status(connection, generation.id) is Status.FAILED
     end_attempts(connection, generation.id, AttemptStatus.FAILED, _ended_at(generation))
     return True
 
