@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import structlog
@@ -177,9 +178,11 @@ def create_app(house: House) -> FastAPI:
     app.router.routes.extend(hot)
     app.include_router(rest)
 
+    document = cache(lambda: openapi_document(app))
+
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
-        return Response(openapi_document(app), media_type="application/json")
+        return Response(document(), media_type="application/json")
 
     return app
 

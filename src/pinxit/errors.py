@@ -43,6 +43,11 @@ class PinxitError(Exception):
         self.param = param
         super().__init__(self.message)
 
+    @property
+    def class_name(self) -> str:
+        """The nearest class of this module: what a row may name, since every reader of rows knows it."""
+        return next(base.__name__ for base in type(self).__mro__ if base.__module__ == __name__)
+
 
 class InvalidRequest(PinxitError):
     """The request cannot be understood."""

@@ -6,6 +6,7 @@ import uuid
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 GENERATION_ID = re.compile(r"gen_[0-9a-f]{32}")
+_SECRET = re.compile(r"\bsk-[A-Za-z0-9_-]{6,}|sk-[A-Za-z0-9_-]{43}")
 
 
 def new_id(prefix: str) -> str:
@@ -22,6 +23,11 @@ def new_image_name(extension: str) -> str:
 
 def request_id(proposed: str | None) -> str:
     """The caller's own request id if it is harmless in a log line and a header, else a new one."""
-    if proposed and REQUEST_ID.fullmatch(proposed):
+    if proposed and REQUEST_ID.fullmatch(proposed) and hide_secrets(proposed) == proposed:
         return proposed
     return new_id("req")
+
+
+def hide_secrets(text: str) -> str:
+    """`text` with every API key in it, ours or an upstream's, cut to `sk-…`: for messages and log lines."""
+    return _SECRET.sub("sk-…", text)

@@ -6,8 +6,6 @@ import openai
 import pytest
 from running import is_png
 
-from pinxit.cli.welcome import EXAMPLE
-
 
 def test_the_default_delivery_is_a_url(client, server):
     answer = client.images.generate(model="gpt-image-1", prompt="A cute baby sea otter", n=1)
@@ -24,7 +22,6 @@ def test_the_other_dialect_in_extra_body(client):
         model="gpt-image-1", prompt="A cute baby sea otter", n=1, extra_body={"output_format": "url"}
     )
     assert answer.data[0].url.startswith("http")
-    assert EXAMPLE["output_format"] == "url"
 
 
 @pytest.mark.parametrize("name", ["response_format", "output_format"])
@@ -74,7 +71,7 @@ def test_refusals_are_its_own_errors(client, body, error, type_, param):
     with pytest.raises(error) as caught:
         client.images.generate(**{"prompt": "a lemon", **body})
     assert (caught.value.type, caught.value.param) == (type_, param)
-    assert caught.value.code == caught.value.status_code
+    assert caught.value.code == str(caught.value.status_code)
     assert caught.value.request_id.startswith("req_")
 
 

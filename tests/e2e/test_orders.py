@@ -5,6 +5,8 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx2
+import pytest
 from running import eventually, find_painter, is_png, png_size
 
 from pinxit.ids import new_id
@@ -60,16 +62,34 @@ def test_a_painter_that_is_killed_costs_time_and_no_picture(server):
     """kill -9 in the middle of an order: the API stays up, another painter paints the order again."""
     name, killed = new_id("gen"), server.painter_pid
     with ThreadPoolExecutor(1) as thread:
-        answer = thread.submit(server.generate, {"x-pinxit-generation": name}, n=4, seed=1, num_inference_steps=20)
+        answer = thread.submit(server.generate, {"x-pinxit-generation": name}, n=2, seed=1, num_inference_steps=24)
         eventually(lambda: under_way(server, name), "the order to be under way")
         os.kill(killed, signal.SIGKILL)
         assert server.client.get("/health/live").status_code == 200
         assert answer.result().status_code == 200
     assert find_painter(server.pid) not in (0, killed)
-    undisturbed = server.generate(n=4, seed=1, num_inference_steps=20)
+    undisturbed = server.generate(n=2, seed=1, num_inference_steps=24)
     assert [sha256_of(server, datum) for datum in answer.result().json()["data"]] == [
         sha256_of(server, datum) for datum in undisturbed.json()["data"]
     ]
+
+
+def test_a_client_that_hangs_up_loses_its_answer_and_not_its_picture(server):
+    name = new_id("gen")
+    with pytest.raises(httpx2.TimeoutException):
+        server.client.post(
+            "/v1/images/generations",
+            json={"prompt": "a red apple", "num_inference_steps": 50},
+            headers=server.authorization | {"x-pinxit-generation": name},
+            timeout=0.2,
+        )
+    order = eventually(lambda: completed(server, name), "the order to be completed")
+    assert is_png(server.client.get(order["images"][0]["url"]).content)
+
+
+def completed(server, name):
+    found = server.find_generation(name)
+    return found if found and found["status"] == "completed" else None
 
 
 def sha256_of(server, datum):

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from front import Front
 
+from front import Front
 from pinxit.database.tables import generations
 from pinxit.keys.model import Scope
 from pinxit.keys.service import local_caller
@@ -44,7 +44,9 @@ class Bad:
         return f"{self.row}-{self.name}"
 
 
-def denied(row: int, name: str, *, auth: str, status: int = 401, type: str = "authentication_error", **more: Any) -> Bad:
+def denied(
+    row: int, name: str, *, auth: str, status: int = 401, type: str = "authentication_error", **more: Any
+) -> Bad:
     return Bad(row, name, status, type, body={"prompt": "x"}, auth=auth, **more)
 
 
@@ -256,7 +258,7 @@ async def in_chunks(body: bytes):
 
 
 def secrets(credentials: list[tuple[str, bytes]]) -> list[str]:
-    return [value.decode("latin-1").removeprefix("Bearer ") for _, value in credentials]
+    return [value.decode("latin-1").removeprefix("Bearer ") for _, value in credentials if b"sk-" in value]
 
 
 async def credentials_of(front: Front, kind: str) -> list[tuple[str, bytes]]:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pinxit import errors
+from pinxit.ids import hide_secrets
 
 STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
     errors.InvalidRequest: (400, "invalid_request_error"),
@@ -72,10 +73,10 @@ def render(error: errors.PinxitError, *, request_id: str) -> ErrorResponse:
     is to blame.
     """
     status, type_ = status_and_type(type(error))
-    message = error.message
+    message = hide_secrets(error.message)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         message = f"Something went wrong on our side. If it happens again, tell us the request id {request_id}."
-    content: dict[str, Any] = {"message": message, "type": type_, "param": error.param, "code": status}
+    content: dict[str, Any] = {"message": message, "type": type_, "param": hide_secrets(error.param), "code": status}
     if isinstance(error, errors.ContentPolicyViolation):
         content["moderation_details"] = {"moderation_stage": error.stage, "categories": list(error.categories)}
     body = json.dumps({"error": content}, ensure_ascii=True, separators=(",", ":")).encode()

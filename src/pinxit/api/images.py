@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from pinxit.api.auth import authenticate
-from pinxit.api.body import ClientDisconnected, read_json_object
+from pinxit.api.body import read_json_object
 from pinxit.api.context import REQUEST_ID, Services, base_url, header, headers
 from pinxit.api.fields import Fields
 from pinxit.api.manner import Manner
@@ -280,12 +280,9 @@ class GenerationsEndpoint:
         caller = await authenticate(scope, services.keys)
         caller.require(KeyScope.IMAGES_WRITE)
         generation_id = _proposed_generation_id(scope)
-        try:
-            body = await read_json_object(
-                scope, receive, max_bytes=services.settings.max_body_bytes, budget=services.byte_budget
-            )
-        except ClientDisconnected:
-            return
+        body = await read_json_object(
+            scope, receive, max_bytes=services.settings.max_body_bytes, budget=services.byte_budget
+        )
         parsed = parse(body, services.settings, caller.key, headers(scope, b"prefer"))
         if parsed.manner.is_dry_run:
             await _send(send, [_estimate(services.generations.price(caller, parsed.request))], [_JSON])

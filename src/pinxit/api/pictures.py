@@ -86,7 +86,9 @@ def _range(scope: Scope, etag: str, size_bytes: int) -> tuple[int, int] | None:
     if not found[1]:
         return max(0, size_bytes - int(found[2])), size_bytes
     start = int(found[1])
-    last = int(found[2]) if found[2] else size_bytes - 1
+    if not found[2]:
+        return start, size_bytes
+    last = int(found[2])
     return None if last < start else (start, min(last + 1, size_bytes))
 
 

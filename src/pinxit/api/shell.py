@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pinxit.api.body import ClientDisconnected
 from pinxit.api.context import REQUEST_ID, header
 from pinxit.api.errors import render
 from pinxit.errors import InvalidRequest, MethodNotAllowed, NotFound, PinxitError
@@ -44,6 +45,8 @@ class Shell:
         error: PinxitError | None = None
         try:
             await self._app(scope, receive, send_with_id)
+        except ClientDisconnected:
+            pass
         except PinxitError as expected:
             error = expected
         except HTTPException as unrouted:

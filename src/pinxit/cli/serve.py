@@ -7,6 +7,7 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import IO, Annotated, Any
 
 import typer
@@ -96,15 +97,28 @@ def _run(app: Any, house: Any, settings: Settings, listener: socket.socket) -> N
     class Server(uvicorn.Server):
         """Says hello once it listens, and ends the orders under way before the connections that wait for them."""
 
+        loop: asyncio.AbstractEventLoop
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            self.loop = asyncio.get_running_loop()
             await super().startup(sockets)
             if self.started:
                 await welcome(house, listener.getsockname()[1])
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            orders = asyncio.create_task(house.services.generations.close(settings.shutdown_grace_seconds))
+            orders = asyncio.create_task(end_orders(settings.shutdown_grace_seconds))
             await super().shutdown(sockets)
             await orders
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """The second Ctrl+C ends the orders under way; uvicorn's own way would drop everything as it is."""
+            super().handle_exit(sig, frame)
+            if self.force_exit:
+                self.force_exit = False
+                self.loop.call_soon_threadsafe(asyncio.ensure_future, end_orders(0))
+
+    async def end_orders(grace_seconds: float) -> None:
+        await house.services.generations.close(grace_seconds)
 
     limits = GuardLimits(
         header_timeout_seconds=settings.header_timeout_seconds,

@@ -11,13 +11,14 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from pinxit.database.interface import CommitUnknown, Database
@@ -140,12 +141,11 @@ class SqliteDatabase(Database):
             try:
                 connection = connection or engine.connect()
                 self._commit_group(connection, group)
-            except DBAPIError as error:
-                log.error("database_write_failed", error=str(error.orig), units=len(group))
+            except Exception as error:  # noqa: BLE001 - if the one writer died, every caller would wait for ever
+                log.error("database_write_failed", error=str(getattr(error, "orig", error)), units=len(group))
                 _fail_unanswered(group, error)
                 if connection is not None:
-                    connection.invalidate()
-                    connection.close()
+                    _discard(connection)
                     connection = None
             _answer(group)
             if last:
@@ -186,6 +186,13 @@ class SqliteDatabase(Database):
                 unit.error = unit.error or _caused(CommitUnknown(), error)
             raise
         self.commits += 1
+
+
+def _discard(connection: Connection) -> None:
+    """Close the connection for good, which undoes what it has not committed."""
+    with suppress(SQLAlchemyError):  # it may be closed already
+        connection.invalidate()
+        connection.close()
 
 
 def _fail_unanswered(group: list[_Unit], cause: BaseException) -> None:

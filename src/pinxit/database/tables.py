@@ -93,8 +93,8 @@ Index(
 Index(
     "ix_generations_files_to_remove",
     generations.c.id,
-    sqlite_where=text("status = 'failed' AND storage_keys <> '[]'"),
-    postgresql_where=text("status = 'failed' AND storage_keys <> '[]'"),
+    sqlite_where=text("status IN ('failed', 'cancelled') AND storage_keys <> '[]'"),
+    postgresql_where=text("status IN ('failed', 'cancelled') AND storage_keys <> '[]'"),
 )
 Index(
     "ix_generations_abandoned",

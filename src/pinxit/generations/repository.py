@@ -196,12 +196,12 @@ def settle(connection: Connection, generation: Generation) -> bool:
 
 
 def fail(connection: Connection, generation: Generation, *, may_try_again: bool = False) -> bool:
-    """End the order without pictures and give back what was held. False if it had ended before.
+    """End the order without pictures and give back what was held; running it again changes nothing.
 
-    `may_try_again`: no work was done, so the order's Idempotency-Key is free again.
+    `may_try_again`: no work was done, so the order's Idempotency-Key is free again. False if it ended otherwise before.
     """
     if not _end(connection, generation):
-        return False
+        return find_status(connection, generation.id) is generation.status
     end_attempts(connection, generation.id, AttemptStatus.FAILED, _ended_at(generation))
     ledger.void(connection, generation.id, now=_ended_at(generation))
     if may_try_again:
@@ -215,10 +215,9 @@ def forget_files(connection: Connection, generation_id: str) -> None:
 
 
 def list_with_files_to_remove(connection: Connection) -> list[Generation]:
-    """Failed orders whose files nobody has removed yet, because the process ended in between."""
-    rows = connection.execute(
-        select(generations).where(generations.c.status == Status.FAILED.value, generations.c.storage_keys != [])
-    ).all()
+    """Orders without pictures whose files nobody has removed yet, because the process ended in between."""
+    without = generations.c.status.in_([Status.FAILED.value, Status.CANCELLED.value])
+    rows = connection.execute(select(generations).where(without, generations.c.storage_keys != [])).all()
     return [from_row(connection, row) for row in rows]
 
 

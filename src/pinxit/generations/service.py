@@ -37,7 +37,7 @@ from pinxit.generations.generation import Generation, Status
 from pinxit.generations.live import Live, ProgressListener
 from pinxit.generations.repeat import Repeat, fingerprint
 from pinxit.generations.repository import Attempt, Charge
-from pinxit.ids import new_id, new_image_name
+from pinxit.ids import hide_secrets, new_id, new_image_name
 from pinxit.images.encoding import encode
 from pinxit.images.request import ImageRequest
 from pinxit.keys.model import Caller
@@ -131,6 +131,7 @@ class GenerationService:
         self._url_ttl = url_ttl
         self._live: dict[str, Live] = {}
         self._tasks: set[asyncio.Task[Generation]] = set()
+        self._to_fail: dict[str, tuple[Generation, PinxitError]] = {}
         self._tending: asyncio.Task[None] | None = None
 
     # --- the story ---
@@ -365,23 +366,24 @@ class GenerationService:
     async def _fail(self, generation: Generation, error: PinxitError) -> None:
         """End the order without pictures and leave no file behind.
 
-        What cannot be done now, a later look at leases does.
+        What cannot be done now, `tend` does later. If somebody else gave the order up before, files that were written
+        since then go too.
         """
         failed = replace(
             generation,
             status=Status.CANCELLED if isinstance(error, OrderCancelled) else Status.FAILED,
-            error_class=type(error).__name__,
-            error_message=error.message,
+            error_class=error.class_name,
+            error_message=hide_secrets(error.message),
             finished_at=self._now(),
         )
+        no_work = isinstance(error, BackendUnavailable | StorageUnavailable)
         try:
-            no_work = isinstance(error, BackendUnavailable | StorageUnavailable)
-            ended = await self._database.write(partial(repository.fail, generation=failed, may_try_again=no_work))
-            if ended:
+            if await self._database.write(partial(repository.fail, generation=failed, may_try_again=no_work)):
                 log.info("generation_failed", **_facts(failed), error_class=failed.error_class)
                 await self._remove_files(failed)
         except StorageUnavailable:
             log.error("generation_failure_not_kept", generation_id=generation.id)
+            self._to_fail[generation.id] = generation, error
 
     async def _remove_files(self, failed: Generation) -> None:
         """Rows first, then files, then a note that they are gone: no row ever names a missing file, and no file
@@ -543,15 +545,25 @@ class GenerationService:
             with suppress(asyncio.CancelledError):
                 await self._tending
 
+    async def tend(self) -> None:
+        """Renew our leases, and end what could not be ended before or what nobody paints any more.
+
+        Raises StorageUnavailable.
+        """
+        await self._database.write(partial(repository.forget_old_keys, now=self._now()))
+        if self._live:
+            now = self._now()
+            await self._database.write(partial(repository.renew_leases, lease_owner=self._lease_owner, now=now))
+        not_ended, self._to_fail = self._to_fail, {}
+        for generation, error in not_ended.values():
+            await self._fail(generation, error)
+        await self._end_abandoned(include_servers=False)
+
     async def _tend(self) -> None:
         while True:
             await asyncio.sleep(TEND_SECONDS)
             try:
-                await self._database.write(partial(repository.forget_old_keys, now=self._now()))
-                if self._live:
-                    now = self._now()
-                    await self._database.write(partial(repository.renew_leases, lease_owner=self._lease_owner, now=now))
-                await self._end_abandoned(include_servers=False)
+                await self.tend()
             except StorageUnavailable as error:
                 log.error("leases_not_tended", error=error.message)
 
@@ -607,8 +619,14 @@ def _encode(painted: PaintedImage, request: ImageRequest, metadata: Mapping[str,
 
 
 async def _join(tasks: list["asyncio.Task[None]"]) -> None:
-    """Wait for all, then raise the first error."""
-    results = await asyncio.gather(*tasks, return_exceptions=True)
+    """Wait for all, then raise the first error. Being cancelled ends the wait for none of them: a thread that writes
+    a file goes on, and who removes files must come after it.
+    """
+    joined = asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        await asyncio.shield(joined)
+    finally:
+        results = await joined
     for result in results:
         if isinstance(result, BaseException):
             raise result

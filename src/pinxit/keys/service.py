@@ -5,10 +5,11 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
+from sqlalchemy import Connection
 
 from pinxit.database.interface import Database
 from pinxit.errors import AuthenticationFailed, NotFound, PermissionDenied, StorageUnavailable
@@ -85,22 +86,25 @@ class KeyService:
 
     async def get(self, caller: Caller, key_id: str) -> ApiKey:
         """Raises NotFound, also for another account's key."""
-        key = await self._database.read(lambda connection: repository.find(connection, caller.account_id, key_id))
-        if key is None:
-            raise NotFound("There is no such API key.")
-        return key
+        return await self._database.read(lambda connection: _get(connection, caller, key_id))
 
     async def change(self, caller: Caller, key_id: str, change: Callable[[KeyOptions], KeyOptions]) -> ApiKey:
-        """Give the key other options. Raises NotFound, PermissionDenied."""
-        key = await self.get(caller, key_id)
-        _require_not_stronger(caller, key.options)
-        options = change(key.options)
-        _require_not_stronger(caller, options)
-        await self._database.write(
-            lambda connection: repository.update_options(connection, caller.account_id, key_id, options)
-        )
+        """Give the key other options. Raises NotFound, PermissionDenied and what `change` raises.
+
+        It is one unit of work, `change` too: of two changes at once neither brings back what the other took away.
+        """
+
+        def unit(connection: Connection) -> ApiKey:
+            key = _get(connection, caller, key_id)
+            _require_not_stronger(caller, key.options)
+            options = change(key.options)
+            _require_not_stronger(caller, options)
+            repository.update_options(connection, caller.account_id, key_id, options)
+            return replace(key, options=options)
+
+        changed = await self._database.write(unit)
         self._known.clear()
-        return await self.get(caller, key_id)
+        return changed
 
     async def revoke(self, caller: Caller, key_id: str) -> ApiKey:
         """Revoke the key for good; revoking twice is no error. Raises NotFound, PermissionDenied."""
@@ -143,6 +147,13 @@ class KeyService:
             await self._database.write(lambda connection: repository.touch(connection, key_id, now))
         except StorageUnavailable:
             log.warning("key_last_used_not_kept", key_id=key_id)
+
+
+def _get(connection: Connection, caller: Caller, key_id: str) -> ApiKey:
+    key = repository.find(connection, caller.account_id, key_id)
+    if key is None:
+        raise NotFound("There is no such API key.")
+    return key
 
 
 def _require_not_stronger(creator: Caller, options: KeyOptions) -> None:

@@ -117,5 +117,5 @@ def _read(path: Path) -> bytes:
 
 
 def _delete(path: Path) -> None:
-    path.unlink(missing_ok=True)
     path.with_name(path.name + _PART).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)

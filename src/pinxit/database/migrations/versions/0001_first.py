@@ -68,7 +68,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_generations_open", "generations", ["lease_until"], sqlite_where=still_open, postgresql_where=still_open
     )
-    unswept = sa.text("status = 'failed' AND storage_keys <> '[]'")
+    unswept = sa.text("status IN ('failed', 'cancelled') AND storage_keys <> '[]'")
     op.create_index(
         "ix_generations_files_to_remove", "generations", ["id"], sqlite_where=unswept, postgresql_where=unswept
     )
