@@ -137,10 +137,6 @@ REFUSED: list[tuple[str, Any]] = [
 LATER: list[tuple[str, Any]] = [
     ("stream", True),
     ("partial_images", 1),
-    ("async", True),
-    ("dry_run", True),
-    ("deadline_seconds", 30),
-    ("deadline_seconds", 0.5),
     ("provider", {"only": ["a"]}),
     ("fallback_models", ["fake-1"]),
 ]
@@ -280,11 +276,6 @@ async def test_dangerous_fields_are_refused(wire: Front):
     for name in DANGEROUS:
         response = await wire.generate(**{name: None})
         assert (response.status_code, response.json()["error"]["param"]) == (400, name)
-
-
-async def test_headers_without_effect_are_listed_too(wire: Front):
-    response = await wire.generate({"Idempotency-Key": "a", "Prefer": "respond-async"})
-    assert response.headers["x-pinxit-ignored"] == "idempotency-key, prefer"
 
 
 async def test_the_end_user_is_kept_as_a_hash_only(wire: Front):

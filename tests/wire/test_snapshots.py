@@ -192,6 +192,36 @@ async def test_error_of_an_id_that_is_taken(wire: Front):
     snapshot.check("error_idempotency_error", await wire.generate(headers))
 
 
+async def test_error_of_a_key_that_is_another_orders(wire: Front):
+    await wire.generate({"Idempotency-Key": "a"})
+    snapshot.check("error_idempotency_error_mismatch", await wire.generate({"Idempotency-Key": "a"}, prompt="b"))
+
+
+async def test_error_of_too_little_credit(make_wire: MakeWire):
+    priced = {"model_name": "priced", "params": {"model": "fake/fake-1"}, "prices": [{"usd": 1}]}
+    wire = await make_wire(billing="credits", model_list=[priced])
+    snapshot.check("error_insufficient_credits", await wire.generate(model="priced"))
+
+
+async def test_error_of_a_deadline(make_wire: MakeWire):
+    wire = await make_wire(FakeBackend(gates={1: asyncio.Event()}))
+    headers = {"x-pinxit-generation": "gen_" + "c" * 32}
+    snapshot.check("error_upstream_timeout", await wire.generate(headers, deadline_seconds=0.01))
+
+
+async def test_order_for_later(make_wire: MakeWire):
+    wire = await make_wire(FakeBackend(gates={1: asyncio.Event()}))
+    headers = {"x-pinxit-generation": "gen_" + "d" * 32}
+    answer = await wire.generate(headers, seed=7, **{"async": True})
+    snapshot.check("generations_accepted", answer)
+    path = answer.json()["urls"]["cancel"]
+    snapshot.check("generation_cancelled", await wire.client.delete(path, headers=wire.authorization))
+
+
+async def test_what_it_would_cost(wire: Front):
+    snapshot.check("generations_dry_run", await wire.generate(n=2, dry_run=True))
+
+
 async def test_error_of_an_expired_url(make_wire: MakeWire, monkeypatch: pytest.MonkeyPatch):
     now = datetime.now(UTC)
     monkeypatch.setattr("pinxit.app.utc_now", lambda: now)

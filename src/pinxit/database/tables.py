@@ -80,7 +80,7 @@ generations = Table(
     Column("created_at", Timestamp, nullable=False),
     Column("started_at", Timestamp),
     Column("finished_at", Timestamp),
-    Column("fingerprint", Text, nullable=False, server_default=""),  # of the order as asked; see generations/repeat.py
+    Column("fingerprint", Text),  # of the order as asked; see generations/repeat.py
     Column("abandoned_at", Timestamp),  # when its client left without its answer; NULL once a retry has taken it over
 )
 Index("ix_generations_account_newest", generations.c.account_id, generations.c.created_at, generations.c.id)

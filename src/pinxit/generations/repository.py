@@ -297,7 +297,7 @@ def from_row(connection: Connection, row: Row[Any]) -> Generation:
         cost_micros=row.cost_micros,
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
-        fingerprint=row.fingerprint,
+        fingerprint=row.fingerprint or "",
         error_class=row.error_class,
         error_message=row.error_message,
         started_at=row.started_at,

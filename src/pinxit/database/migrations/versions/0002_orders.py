@@ -60,7 +60,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_holds_open", "holds", ["ledger_account_id"], sqlite_where=still_held, postgresql_where=still_held
     )
-    op.add_column("generations", sa.Column("fingerprint", sa.Text, nullable=False, server_default=""))
+    op.add_column("generations", sa.Column("fingerprint", sa.Text))
     op.add_column("generations", sa.Column("abandoned_at", sa.BigInteger))
     left = sa.text("abandoned_at IS NOT NULL")
     op.create_index(
