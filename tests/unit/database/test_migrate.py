@@ -56,9 +56,7 @@ def shape(engine: Engine) -> dict[str, object]:
         keys = [found.get_pk_constraint(table), *found.get_foreign_keys(table), *found.get_unique_constraints(table)]
         shapes[table] = columns, sorted(map(str, keys))
     with engine.connect() as connection:
-        rows = connection.exec_driver_sql(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> ''"
-        )
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> ''")
         shapes["indexes"] = {name: " ".join(sql.split()) for name, sql in rows}
     return shapes
 
