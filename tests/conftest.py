@@ -1,5 +1,6 @@
 """What all tests share: the house in process behind its front door, and the rule for system programs."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -12,7 +13,8 @@ import pytest
 
 from front import BASE_URL, Front, MakeFront
 from pinxit.accounts import DEFAULT_ACCOUNT
-from pinxit.app import build, create_app
+from pinxit.app import DATABASE_FILE, build, create_app
+from pinxit.database.sqlite import open_database
 from pinxit.keys.model import KeyOptions
 from pinxit.keys.service import local_caller
 from pinxit.settings import load_settings
@@ -31,8 +33,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("only in `make test-long`")
 
 
+@pytest.fixture(scope="session")
+def blank_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A database file as its migrations leave it: to run them for every test would take longer than most tests do."""
+    path = tmp_path_factory.mktemp("blank") / DATABASE_FILE
+    asyncio.run(open_database(path).close())
+    return path.read_bytes()
+
+
 @pytest.fixture
-async def make_front(tmp_path: Path) -> AsyncIterator[MakeFront]:
+async def make_front(tmp_path: Path, blank_database: bytes) -> AsyncIterator[MakeFront]:
     """Builds a house over a folder of the test's own; `backend` and settings can be given."""
     async with AsyncExitStack() as stack:
 
@@ -41,6 +51,9 @@ async def make_front(tmp_path: Path) -> AsyncIterator[MakeFront]:
             chosen = load_settings(
                 environ={}, overrides={"data_dir": tmp_path / "data", "default_model": "fake-1", **settings}
             )
+            chosen.data_dir.mkdir(exist_ok=True)
+            if not (chosen.data_dir / DATABASE_FILE).exists():
+                (chosen.data_dir / DATABASE_FILE).write_bytes(blank_database)
             house = build(chosen, owns_folder=True, backends=[painter])
             app = create_app(house)
             await house.start()

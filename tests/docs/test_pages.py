@@ -9,6 +9,7 @@ import pytest
 from pages import PAGES, ROOT, anchors, blocks, links, name_of
 
 from pinxit.api.errors import STATUS_AND_TYPE
+from pinxit.api.guard import GuardLimits
 from pinxit.api.images import DANGEROUS, FOREIGN, KNOWN
 from pinxit.cli.main import app
 from pinxit.keys.model import DEFAULT_SCOPES, Scope
@@ -143,6 +144,18 @@ async def test_routes_that_are_not_there_yet(front, method, path, status):
     answer = await front.client.request(method, path, headers=front.authorization)
     assert answer.status_code == status
     assert re.sub(r"/(gen_\w+|txt2img)$", "", path) in WIRE.partition("## Not yet")[2]
+
+
+# --- reliability.md ---
+
+
+def test_the_limits_of_the_guard_are_true():
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)`[^|]* \| (\d+) \|$", page, re.MULTILINE))
+    assert len(told) == 8
+    assert {name: float(value) for name, value in told.items()} == {
+        name: float(getattr(GuardLimits(), name)) for name in told
+    }
 
 
 # --- cli.md ---

@@ -28,7 +28,7 @@ def environment(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PINXIT_")} | more
 
 
-def eventually(look: Callable[[], T], what: str, timeout_seconds: float = 20.0) -> T:
+def eventually(look: Callable[[], T], what: str, timeout_seconds: float = 30.0) -> T:
     """The first true value of `look`, asked again and again until the time is over."""
     deadline = time.monotonic() + timeout_seconds
     while not (found := look()):
@@ -74,7 +74,7 @@ class Server:
         return bool(self.client.get("/health/ready").status_code == 200)
 
     def wait_ready(self) -> None:
-        eventually(self.is_ready, "the server to be ready")
+        eventually(self.is_ready, "the server to be ready", 60.0)
 
     def generate(self, headers: Mapping[str, str] | None = None, /, **body: Any) -> httpx2.Response:
         """POST /v1/images/generations with the server's key."""

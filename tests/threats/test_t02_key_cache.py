@@ -45,13 +45,13 @@ async def test_and_within_a_second_where_another_process_revoked_it(front: Front
     await others_keys.revoke(local, (await others_keys.list(local))[0].id)
     await database.close()
 
-    revoked_at = time.monotonic()
+    revoked_at = asked_at = time.monotonic()
     async with asyncio.timeout(10):
         while await status(front, front.key) == 200:
             await asyncio.sleep(0.01)
-    # Half the promise, and room for a busy machine.
-    assert CACHE_SECONDS <= 0.5
-    assert time.monotonic() - revoked_at < 1.0
+            asked_at = time.monotonic()
+    assert CACHE_SECONDS <= 0.5, "half the promise, so that there is room for a busy machine"
+    assert asked_at - revoked_at < 1.0
 
 
 async def test_a_key_of_another_process_works_at_once(front: Front):

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 import snapshot
 from jsonschema import Draft202012Validator
+from structlog.testing import capture_logs
 
 from front import Front
 from pinxit.api.errors import STATUS_AND_TYPE
@@ -269,7 +270,9 @@ async def test_error_of_a_bug(wire: Front, monkeypatch: pytest.MonkeyPatch):
         raise ZeroDivisionError("a secret of the code")
 
     monkeypatch.setattr("pinxit.api.shapes.model", bug)
-    response = await get(wire, "/v1/models")
+    with capture_logs() as logged:
+        response = await get(wire, "/v1/models")
+    assert [line["event"] for line in logged] == ["request_crashed", "request"]
     snapshot.check("error_internal_error", response)
     assert response.headers["x-request-id"] in response.json()["error"]["message"]
 

@@ -18,7 +18,7 @@ def load(name: str) -> Backend:
     entry = _find(name)
     try:
         backend_class = entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise StartupError(f"The backend {name!r} ({entry.value}) cannot be imported: {error}.") from error
     if not (isinstance(backend_class, type) and issubclass(backend_class, Backend)):
         raise StartupError(

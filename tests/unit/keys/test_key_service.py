@@ -176,7 +176,10 @@ async def test_but_not_every_use(keys: KeyService, database: SqliteDatabase):
     assert database.commits == before + 1
 
 
-async def test_a_use_that_cannot_be_kept_refuses_nobody(keys: KeyService, database: SqliteDatabase):
+async def test_a_use_that_cannot_be_kept_refuses_nobody(
+    keys: KeyService, database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(service, "CACHE_SECONDS", 60.0)
     _, secret = await keys.create(OPERATOR, KeyOptions())
     await keys._find(digest(secret))
     await database.close()
