@@ -44,7 +44,9 @@ class Bad:
         return f"{self.row}-{self.name}"
 
 
-def denied(row: int, name: str, *, auth: str, status: int = 401, type: str = "authentication_error", **more: Any) -> Bad:
+def denied(
+    row: int, name: str, *, auth: str, status: int = 401, type: str = "authentication_error", **more: Any
+) -> Bad:
     return Bad(row, name, status, type, body={"prompt": "x"}, auth=auth, **more)
 
 
@@ -256,7 +258,9 @@ async def in_chunks(body: bytes):
 
 
 def secrets(credentials: list[tuple[str, bytes]]) -> list[str]:
-    return [value.decode("latin-1").removeprefix("Bearer ") for _, value in credentials]
+    """What must never be echoed; a bare scheme is none."""
+    sent = [value.decode("latin-1").removeprefix("Bearer ") for _, value in credentials]
+    return [secret for secret in sent if secret.strip() not in ("", "Bearer")]
 
 
 async def credentials_of(front: Front, kind: str) -> list[tuple[str, bytes]]:

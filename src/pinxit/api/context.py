@@ -17,6 +17,8 @@ from pinxit.settings import Settings
 
 REQUEST_ID = "pinxit.request_id"
 """Key of the scope under which the request's id is found."""
+ANSWER_HEADERS = "pinxit.answer_headers"
+"""Key of the scope for a function that gives further headers, whatever the answer will be."""
 
 
 @dataclass(frozen=True, slots=True)

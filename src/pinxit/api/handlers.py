@@ -17,6 +17,7 @@ from pinxit.api.body import read_json_object
 from pinxit.api.context import Services, base_url
 from pinxit.api.fields import Fields
 from pinxit.api.heartbeat import with_heartbeat
+from pinxit.api.rations import read_budgets, read_limits
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.images.request import Delivery
 from pinxit.keys.model import Caller, KeyOptions, Scope
@@ -152,9 +153,6 @@ class Handlers:
                 shown = name.encode("ascii", "replace").decode()[:64]
                 raise InvalidRequest(f"There is no parameter {shown!r}.", param=shown)
         fields = Fields(body)
-        for name in ("limits", "budgets"):
-            if fields.object(name):
-                raise InvalidValue(f"This version of Pinxit does not have {name} yet; leave it out.", param=name)
         readers: dict[str, Callable[[], Any]] = {
             "name": lambda: fields.text("name", max_characters=MAX_KEY_NAME_CHARACTERS) or "",
             "scopes": lambda: _scopes(fields),
@@ -163,6 +161,8 @@ class Handlers:
             "strict": lambda: bool(fields.boolean("strict")),
             "url_ttl_seconds": lambda: fields.integer("url_ttl_seconds", 1, MAX_URL_TTL_SECONDS),
             "expires_at": lambda: self._expiry(fields),
+            "limits": lambda: read_limits(fields),
+            "budgets": lambda: read_budgets(fields),
         }
         return replace(options, **{name: read() for name, read in readers.items() if name in body})
 

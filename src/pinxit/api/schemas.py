@@ -45,12 +45,26 @@ def _enum(*values: str) -> Schema:
 _RANGE = _object({"minimum": {"type": "number"}, "maximum": {"type": "number"}, "default": {"type": "number"}})
 _SIZE: Schema = {"type": "string", "pattern": "^[1-9][0-9]*x[1-9][0-9]*$"}
 _DELIVERY = _enum("url", "b64_json", "both")
+_LIMITS = _object(
+    {
+        name: {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+        for name in ("requests_per_minute", "images_per_minute", "concurrency")
+    },
+    required=[],
+)
+_BUDGETS = _object(
+    {
+        name: {"type": "number", "exclusiveMinimum": 0, "description": "US dollars, in whole millionths."}
+        for name in ("total_usd", "per_day_usd", "per_month_usd")
+    },
+    required=[],
+)
 _KEY_OPTIONS: dict[str, Schema] = {
     "name": {"type": "string", "maxLength": 200},
     "scopes": {"type": "array", "items": _enum(*Scope), "minItems": 1},
     "models": _nullable(_array(STRING)),
-    "limits": {"type": "object", "maxProperties": 0},
-    "budgets": {"type": "object", "maxProperties": 0},
+    "limits": _LIMITS,
+    "budgets": _BUDGETS,
     "default_delivery": _nullable(_DELIVERY),
     "strict": BOOLEAN,
     "url_ttl_seconds": _nullable({"type": "integer", "minimum": 1, "maximum": 604800}),

@@ -1,5 +1,6 @@
 """Rows and entries as they look on the wire."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +8,8 @@ from pinxit.api.errors import type_of_class_name
 from pinxit.backends.interface import Range
 from pinxit.catalog.entry import OPENAI_STYLES, Entry
 from pinxit.generations.generation import Generation
-from pinxit.keys.model import ApiKey
+from pinxit.keys.model import ApiKey, KeyOptions
+from pinxit.ledger.dollars import MICROS
 from pinxit.library.image import Image
 from pinxit.library.urls import ImageUrls
 
@@ -132,8 +134,8 @@ def key(api_key: ApiKey) -> dict[str, Any]:
         "last4": api_key.last4,
         "scopes": [scope.value for scope in options.scopes],
         "models": None if options.models is None else list(options.models),
-        "limits": {},
-        "budgets": {},
+        "limits": {name: value for name, value in asdict(options.limits).items() if value is not None},
+        "budgets": {f"{name.removesuffix('_micros')}_usd": value / MICROS for name, value in _budgets(options)},
         "default_delivery": options.default_delivery and options.default_delivery.value,
         "strict": options.strict,
         "url_ttl_seconds": options.url_ttl_seconds,
@@ -142,6 +144,10 @@ def key(api_key: ApiKey) -> dict[str, Any]:
         "revoked_at": unix(api_key.revoked_at),
         "last_used_at": unix(api_key.last_used_at),
     }
+
+
+def _budgets(options: KeyOptions) -> list[tuple[str, int]]:
+    return [(name, value) for name, value in asdict(options.budgets).items() if value is not None]
 
 
 def image(

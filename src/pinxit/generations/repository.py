@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.tables import attempts, generations, idempotency_keys
@@ -51,7 +51,7 @@ def open_(
 
     Raises Conflict if its id is taken, IdempotencyMismatch, InsufficientCredits; then nothing was begun.
     """
-    earlier = _find_by_key(connection, generation, repeat) or _adopt(connection, generation, repeat)
+    earlier = find_earlier(connection, generation, repeat)
     if earlier is not None:
         return earlier
     _insert(connection, generation, lease_owner)
@@ -76,11 +76,28 @@ def open_(
     return generation.id
 
 
+def may_have_earlier(connection: Connection, generation: Generation, repeat: Repeat) -> bool:
+    """Whether `find_earlier` is likely to find something; it changes nothing."""
+    if repeat.key is not None:
+        known = _mine(generation, repeat)
+        return connection.execute(select(idempotency_keys.c.generation_id).where(known)).first() is not None
+    return repeat.is_retry and connection.execute(_left_behind(generation)).first() is not None
+
+
+def find_earlier(connection: Connection, generation: Generation, repeat: Repeat) -> str | None:
+    """The order that this one repeats, which is taken over by it. Raises IdempotencyMismatch."""
+    return _find_by_key(connection, generation, repeat) or _adopt(connection, generation, repeat)
+
+
+def _mine(generation: Generation, repeat: Repeat) -> ColumnElement[bool]:
+    return and_(idempotency_keys.c.account_id == generation.account_id, idempotency_keys.c.key == repeat.key)
+
+
 def _find_by_key(connection: Connection, generation: Generation, repeat: Repeat) -> str | None:
     """The order that this Idempotency-Key began in the last 24 hours. Raises IdempotencyMismatch if it is another."""
     if repeat.key is None:
         return None
-    mine = and_(idempotency_keys.c.account_id == generation.account_id, idempotency_keys.c.key == repeat.key)
+    mine = _mine(generation, repeat)
     row = connection.execute(
         select(idempotency_keys.c.generation_id, idempotency_keys.c.created_at, generations.c.fingerprint)
         .join(generations, generations.c.id == idempotency_keys.c.generation_id)
@@ -101,7 +118,14 @@ def _adopt(connection: Connection, generation: Generation, repeat: Repeat) -> st
     """Take over the oldest equal order whose client left without its answer a short while ago; each only once."""
     if repeat.key is not None or not repeat.is_retry:
         return None
-    left_behind = (
+    found: str | None = connection.execute(_left_behind(generation)).scalar_one_or_none()
+    if found is not None:
+        connection.execute(generations.update().where(generations.c.id == found).values(abandoned_at=None))
+    return found
+
+
+def _left_behind(generation: Generation) -> Select[Any]:
+    return (
         select(generations.c.id)
         .where(
             generations.c.account_id == generation.account_id,
@@ -113,10 +137,6 @@ def _adopt(connection: Connection, generation: Generation, repeat: Repeat) -> st
         .order_by(generations.c.abandoned_at)
         .limit(1)
     )
-    found: str | None = connection.execute(left_behind).scalar_one_or_none()
-    if found is not None:
-        connection.execute(generations.update().where(generations.c.id == found).values(abandoned_at=None))
-    return found
 
 
 def abandon(connection: Connection, generation_id: str, now: datetime) -> None:
@@ -215,9 +235,10 @@ def forget_files(connection: Connection, generation_id: str) -> None:
 
 
 def list_with_files_to_remove(connection: Connection) -> list[Generation]:
-    """Failed orders whose files nobody has removed yet, because the process ended in between."""
+    """Orders without pictures whose files nobody has removed yet, because the process ended in between."""
+    without = (Status.FAILED.value, Status.CANCELLED.value)
     rows = connection.execute(
-        select(generations).where(generations.c.status == Status.FAILED.value, generations.c.storage_keys != [])
+        select(generations).where(generations.c.status.in_(without), generations.c.storage_keys != [])
     ).all()
     return [from_row(connection, row) for row in rows]
 
@@ -229,6 +250,7 @@ def _end(connection: Connection, generation: Generation) -> bool:
         .values(
             status=generation.status.value,
             cost_micros=generation.cost_micros,
+            image_count=len(generation.images),
             input_tokens=generation.input_tokens,
             output_tokens=generation.output_tokens,
             error_class=generation.error_class,

@@ -13,9 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from pinxit.database.tables import holds, ledger_accounts, transfers
 from pinxit.errors import Conflict, InsufficientCredits, InvalidValue
 from pinxit.ids import new_id
-
-MAX_MICROS = 2**53
-"""More than nine billion dollars: beyond it a number is a mistake, and no JSON reader keeps it exact (RFC 8259 §6)."""
+from pinxit.ledger.dollars import MAX_MICROS
 
 
 class Kind(StrEnum):
