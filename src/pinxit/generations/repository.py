@@ -2,6 +2,7 @@
 in one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,10 +34,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What an order costs at most, and whether it is paid from credits or only counted."""
+    """What an order costs at most, whether it is paid from credits or only counted, and its key's budgets by period."""
 
     micros: int
     is_billed: bool
+    budgets: Mapping[str, int]
 
 
 def open_(
@@ -49,7 +51,8 @@ def open_(
 ) -> str:
     """Begin the order and hold its price, unless it was begun before. Returns the id of the order to wait for.
 
-    Raises Conflict if its id is taken, IdempotencyMismatch, InsufficientCredits; then nothing was begun.
+    Raises Conflict if its id is taken, IdempotencyMismatch, InsufficientCredits, BudgetExceeded; then nothing was
+    begun.
     """
     earlier = find_earlier(connection, generation, repeat)
     if earlier is not None:
@@ -72,6 +75,8 @@ def open_(
         charge.micros,
         billed=charge.is_billed,
         now=generation.created_at,
+        api_key_id=generation.api_key_id,
+        spending_limits=charge.budgets,
     )
     return generation.id
 

@@ -206,7 +206,7 @@ class GenerationService:
         Raises:
             ModelNotFound, PermissionDenied, InvalidValue: it cannot be had.
             ContentPolicyViolation: it is refused.
-            InsufficientCredits: it cannot be paid.
+            InsufficientCredits, BudgetExceeded: it cannot be paid.
             RateLimited: it is too much.
             Overloaded, BackendUnavailable, StorageUnavailable: not now.
             Conflict: there is an order with this id already.
@@ -248,12 +248,14 @@ class GenerationService:
 
     async def _open(self, commission: "_Commission") -> str:
         """Begin the order in one transaction. Returns its id, or that of the order that this one repeats."""
+        key = commission.caller.key
+        budgets = key.options.budgets.by_period if key else {}
         return await self._database.write(
             partial(
                 repository.open_,
                 generation=commission.generation,
                 attempt=commission.first_attempt,
-                charge=Charge(commission.order.price_micros, self._is_billed),
+                charge=Charge(commission.order.price_micros, self._is_billed, budgets),
                 repeat=commission.repeat,
                 lease_owner=self._lease_owner,
             )

@@ -4,6 +4,7 @@ Accounts of the ledger, by their sign: `funding` and `unbilled:…` go below zer
 and `credits:…` are at zero or above; the sum of all is always zero.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from pinxit.database.tables import holds, ledger_accounts, transfers
 from pinxit.errors import Conflict, InsufficientCredits, InvalidValue
 from pinxit.ids import new_id
+from pinxit.ledger import budgets
 from pinxit.ledger.dollars import MAX_MICROS
 
 
@@ -82,12 +84,21 @@ def top_up(connection: Connection, account_id: str, micros: int, *, reference: s
 
 
 def hold(
-    connection: Connection, generation_id: str, account_id: str, micros: int, *, billed: bool, now: datetime
+    connection: Connection,
+    generation_id: str,
+    account_id: str,
+    micros: int,
+    *,
+    billed: bool,
+    now: datetime,
+    api_key_id: str | None = None,
+    spending_limits: Mapping[str, int] | None = None,
 ) -> None:
     """Reserve the price of an order. `billed`: from the account's credits, else it is only metered.
 
-    Raises InsufficientCredits, and then nothing is reserved. One conditional UPDATE looks and takes: two orders cannot
-    both have the last of a balance.
+    `spending_limits`: the budgets of the key that pays, period → micro-dollars. An order that costs nothing needs none.
+    Raises InsufficientCredits or BudgetExceeded, and then the caller's transaction must be undone. One conditional
+    UPDATE looks and takes: two orders cannot both have the last of a balance.
     """
     _require_amount(micros, least=0)
     source = ensure(connection, Kind.CREDITS if billed else Kind.UNBILLED, account_id)
@@ -99,6 +110,8 @@ def hold(
     )
     if reserved.rowcount != 1:
         raise InsufficientCredits
+    if api_key_id is not None and micros:
+        budgets.hold(connection, api_key_id, account_id, micros, spending_limits or {}, now=now)
     connection.execute(
         holds.insert().values(
             generation_id=generation_id,
@@ -106,6 +119,7 @@ def hold(
             amount_micros=micros,
             status=HoldStatus.HELD.value,
             created_at=now,
+            api_key_id=api_key_id,
         )
     )
 
@@ -149,6 +163,8 @@ def _resolve(
         .where(ledger_accounts.c.id == row.ledger_account_id)
         .values(held_micros=ledger_accounts.c.held_micros - row.amount_micros)
     )
+    if row.api_key_id is not None and row.amount_micros:
+        budgets.settle(connection, row.api_key_id, row.amount_micros, posted, held_at=row.created_at)
     return row.ledger_account_id, row.amount_micros
 
 
