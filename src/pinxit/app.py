@@ -44,6 +44,7 @@ from pinxit.runners.interface import Runner
 from pinxit.runners.process import ProcessRunner
 from pinxit.settings import ModelEntry, Settings
 from pinxit.storage.local import LocalStorage
+from pinxit.usage.usage import UsageService
 
 log = structlog.get_logger(__name__)
 
@@ -135,6 +136,7 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         library=library,
         runners=runners,
         byte_budget=ByteBudget(settings.request_memory_bytes),
+        usage=UsageService(database, now=utc_now),
         now=utc_now,
     )
     return House(services, database, storage, moderator)

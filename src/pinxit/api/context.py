@@ -14,6 +14,7 @@ from pinxit.library.library import Library
 from pinxit.limits.byte_budget import ByteBudget
 from pinxit.runners.interface import Runner
 from pinxit.settings import Settings
+from pinxit.usage.usage import UsageService
 
 REQUEST_ID = "pinxit.request_id"
 """Key of the scope under which the request's id is found."""
@@ -32,6 +33,7 @@ class Services:
     library: Library
     runners: dict[str, Runner]
     byte_budget: ByteBudget
+    usage: UsageService
     now: Callable[[], datetime]
 
 

@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from pinxit import __version__
-from pinxit.api import shapes
+from pinxit.api import shapes, usage_query
 from pinxit.api.auth import authenticate
 from pinxit.api.body import read_json_object
 from pinxit.api.context import Services, base_url
@@ -22,6 +22,7 @@ from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.images.request import Delivery
 from pinxit.keys.model import Caller, KeyOptions, Scope
 from pinxit.runners.interface import Status
+from pinxit.usage.csv import to_csv
 
 KEEP_ALIVE_SECONDS = 15.0
 MAX_PAGE = 100
@@ -117,6 +118,18 @@ class Handlers:
 
     def _base(self, request: Request) -> str:
         return base_url(request.scope, self._services.settings)
+
+    # --- usage ---
+
+    async def get_usage(self, request: Request, caller: Caller) -> Any:
+        read = usage_query.read(request.query_params, request.headers.get("accept", ""))
+        wanted = self._services.usage.query(read.first, read.last, read.groups)
+        sums = await self._services.usage.list(caller.account_id, wanted)
+        if not read.is_csv:
+            return shapes.usage(wanted, sums)
+        name = f"pinxit-usage-{wanted.first}-{wanted.last}.csv"
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(to_csv(sums, wanted.groups), media_type="text/csv", headers=headers)
 
     # --- keys ---
 

@@ -141,6 +141,13 @@ _REQUEST: Schema = {
     },
 }
 
+_AMOUNTS: dict[str, Schema] = {
+    "orders": {**INTEGER, "description": "All that were begun."},
+    "images": {**INTEGER, "description": "Pictures that were painted, kept or not."},
+    "errors": {**INTEGER, "description": "Orders that failed; one that was cancelled is none."},
+    "cost_micros": {**INTEGER, "description": "Millionths of a US dollar."},
+}
+
 SCHEMAS: dict[str, Schema] = {
     "Error": _object(
         {
@@ -283,6 +290,32 @@ SCHEMAS: dict[str, Schema] = {
         {**_KEY, "key": {"type": "string", "description": "The key itself; it is never shown again."}}
     ),
     "ApiKeyList": _object({"object": {"const": "list"}, "data": _array(_ref("ApiKey"))}),
+    "UsageList": _object(
+        {
+            "object": {"const": "list"},
+            "from": {"type": "string", "format": "date"},
+            "to": {"type": "string", "format": "date", "description": "This day is included."},
+            "group_by": _array(_enum("day", "model", "key")),
+            "data": _array(
+                _object(
+                    {
+                        "object": {"const": "usage"},
+                        "day": {
+                            "type": "string",
+                            "format": "date",
+                            "description": "In UTC, on which orders were begun.",
+                        },
+                        "model": STRING,
+                        "key": {**_nullable(STRING), "description": "An API key's id; null for the command line."},
+                        "key_name": _nullable(STRING),
+                        **_AMOUNTS,
+                    },
+                    required=["object", *_AMOUNTS],
+                )
+            ),
+            "total": _object(_AMOUNTS),
+        }
+    ),
     "Health": _object(
         {"status": _enum("live", "ready", "starting"), "version": STRING, "backends": {"type": "object"}},
         required=["status", "version"],

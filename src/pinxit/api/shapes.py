@@ -1,5 +1,6 @@
 """Rows and entries as they look on the wire."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from pinxit.keys.model import ApiKey, KeyOptions
 from pinxit.ledger.dollars import MICROS
 from pinxit.library.image import Image
 from pinxit.library.urls import ImageUrls
+from pinxit.usage.usage import Group, Query, Usage, add_up
 
 
 def unix(moment: datetime | None) -> int | None:
@@ -203,3 +205,28 @@ def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
         else {"type": type_of_class_name(order.error_class), "message": order.error_message},
         "request_id": order.request_id,
     }
+
+
+def usage(wanted: Query, sums: Sequence[Usage]) -> dict[str, Any]:
+    """Sums and what they are of; the total is of all of them."""
+    return {
+        "object": "list",
+        "from": wanted.first.isoformat(),
+        "to": wanted.last.isoformat(),
+        "group_by": [group.value for group in wanted.groups],
+        "data": [{"object": "usage", **_groups(each, wanted.groups), **_amounts(each)} for each in sums],
+        "total": _amounts(add_up(sums)),
+    }
+
+
+def _groups(each: Usage, groups: Sequence[Group]) -> dict[str, Any]:
+    facts: dict[Group, dict[str, Any]] = {
+        Group.DAY: {"day": each.day and each.day.isoformat()},
+        Group.MODEL: {"model": each.model},
+        Group.KEY: {"key": each.key_id, "key_name": each.key_name},
+    }
+    return {name: value for group in groups for name, value in facts[group].items()}
+
+
+def _amounts(each: Usage) -> dict[str, int]:
+    return {"orders": each.orders, "images": each.images, "errors": each.errors, "cost_micros": each.cost_micros}

@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Front, MakeFront
 from sqlalchemy import text
 
+from front import Front, MakeFront
 from pinxit.ledger.invariants import check
 from pinxit.testing.fake_backend import FakeBackend
 
@@ -119,7 +119,7 @@ async def test_who_waits_for_a_cancelled_order_is_told(held: Front) -> None:
     generation_id = "gen_" + "a" * 32
     waiting = asyncio.create_task(held.generate({"x-pinxit-generation": generation_id}))
     async with asyncio.timeout(5):
-        while not held.backend.orders:  # noqa: ASYNC110 the painter has no event for it
+        while not held.backend.orders:
             await asyncio.sleep(0)
     await cancel(held, generation_id)
     answer = await waiting

@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import Front, MakeFront
 from sqlalchemy import text
 
+from front import Front, MakeFront
 from pinxit.accounts import DEFAULT_ACCOUNT
 from pinxit.errors import BackendError
 from pinxit.ledger import ledger

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import Front, MakeFront
 from sqlalchemy import text
 
+from front import Front, MakeFront
 from pinxit.ledger.invariants import check
 from pinxit.testing.fake_backend import FakeBackend
 
@@ -34,7 +34,7 @@ async def painted(front: Front) -> int:
 
 async def until_painting(front: Front, orders: int = 1) -> None:
     async with asyncio.timeout(5):
-        while len(front.backend.orders) < orders:  # noqa: ASYNC110 the painter has no event for it
+        while len(front.backend.orders) < orders:
             await asyncio.sleep(0)
 
 
