@@ -75,6 +75,13 @@ def balance(connection: Connection, account_id: str) -> tuple[int, int]:
     return (row.balance_micros, row.held_micros) if row else (0, 0)
 
 
+def unbilled(connection: Connection, account_id: str) -> int:
+    """What the account used where nobody was billed, in micro-dollars."""
+    id_ = ledger_id(Kind.UNBILLED, account_id)
+    query = select(ledger_accounts.c.balance_micros).where(ledger_accounts.c.id == id_)
+    return -(connection.execute(query).scalar_one_or_none() or 0)
+
+
 def top_up(connection: Connection, account_id: str, micros: int, *, reference: str, now: datetime) -> None:
     """Pay money in. The same `reference` again is Conflict, and pays nothing: a payment counts once."""
     _require_amount(micros)

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from commands import run as run_command
+from typer.testing import Result
 
-from pinxit.cli.main import app
 from pinxit.errors import InvalidValue, NotFound
 
 
 def run(folder: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(app, ["usage", "--data-dir", str(folder), *arguments], env={"COLUMNS": "200"})
+    return run_command(folder, "usage", *arguments)
 
 
 def test_as_a_table_as_json_and_as_csv(tmp_path: Path) -> None:
