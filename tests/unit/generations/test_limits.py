@@ -254,3 +254,25 @@ async def test_a_key_cannot_leave_its_limits_behind_by_another(front: Front, opt
 async def test_an_admin_may_all_the_same(front: Front) -> None:
     holder = bearer(await front.make_key(scopes=(Scope.ADMIN,), limits=Limits(concurrency=1)))
     assert (await front.client.post("/v1/keys", json={}, headers=holder)).status_code == 201
+
+
+# --- one caller's crowd ---
+
+
+async def test_a_crowd_of_one_key_does_not_push_others_back(make_front: MakeFront) -> None:
+    """A key that sends ten times as much as nine others is served last, not they."""
+    front = await make_front(FakeBackend(), max_painting_generations=1, max_queued_generations=1000)
+    crowd = bearer(await front.make_key())
+    others = [bearer(await front.make_key()) for _ in range(9)]
+    ended: list[str] = []
+
+    async def order(name: str, key: dict[str, str]) -> None:
+        assert (await front.generate(key, num_inference_steps=1)).status_code == 200
+        ended.append(name)
+
+    sent = [asyncio.create_task(order("crowd", crowd)) for _ in range(90)]
+    await until_painting(front)
+    sent += [asyncio.create_task(order("other", key)) for key in others]
+    await asyncio.gather(*sent)
+    last_other = max(place for place, name in enumerate(ended) if name == "other")
+    assert last_other < 40
