@@ -19,6 +19,7 @@ from starlette.responses import Response
 from pinxit import __version__, accounts
 from pinxit.api.context import Services
 from pinxit.api.openapi import openapi_document
+from pinxit.api.rations import RATE_HEADERS
 from pinxit.api.routes import hot_routes, router
 from pinxit.api.shell import Shell
 from pinxit.backends import registry
@@ -29,12 +30,14 @@ from pinxit.database.interface import Database
 from pinxit.database.sqlite import open_database
 from pinxit.errors import PinxitError, StartupError
 from pinxit.generations.service import GenerationService
+from pinxit.keys.model import Limits
 from pinxit.keys.service import KeyService
 from pinxit.ledger.invariants import check as check_ledger
 from pinxit.library.library import Library
 from pinxit.library.urls import ImageUrls, load_secret
 from pinxit.limits.byte_budget import ByteBudget
 from pinxit.limits.gate import Gate
+from pinxit.limits.rates import Limiter
 from pinxit.moderation import Moderator
 from pinxit.moderation.word_list import load_word_list
 from pinxit.runners.inline import InlineRunner
@@ -42,6 +45,7 @@ from pinxit.runners.interface import Runner
 from pinxit.runners.process import ProcessRunner
 from pinxit.settings import ModelEntry, Settings
 from pinxit.storage.local import LocalStorage
+from pinxit.usage.usage import UsageService
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +121,9 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         runners=runners,
         moderator=moderator,
         library=library,
-        gate=Gate(settings.max_queued_generations),
+        gate=Gate(settings.max_queued_generations, settings.max_painting_generations),
+        limiter=Limiter(),
+        account_limits=Limits(settings.requests_per_minute, settings.images_per_minute, settings.concurrency),
         now=utc_now,
         owns_folder=owns_folder,
         is_billed=settings.billing == "credits",
@@ -131,6 +137,7 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         library=library,
         runners=runners,
         byte_budget=ByteBudget(settings.request_memory_bytes),
+        usage=UsageService(database, now=utc_now),
         now=utc_now,
     )
     return House(services, database, storage, moderator)
@@ -229,6 +236,14 @@ def _cors(settings: Settings) -> list[Middleware]:
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type", "idempotency-key", "x-request-id"],
-            expose_headers=["x-request-id", "x-pinxit-generation", "x-pinxit-model", "x-pinxit-ignored", "retry-after"],
+            expose_headers=[
+                "x-request-id",
+                "x-pinxit-generation",
+                "x-pinxit-model",
+                "x-pinxit-ignored",
+                "retry-after",
+                "retry-after-ms",
+                *RATE_HEADERS,
+            ],
         )
     ]

@@ -9,6 +9,8 @@ into an HTTP status and a wire `type`. An error that is not a `PinxitError` is a
     ├── InvalidValue              a known field has a value that cannot be had
     ├── AuthenticationFailed
     ├── InsufficientCredits
+    │   └── BudgetExceeded
+    ├── RateLimited
     ├── PermissionDenied
     │   └── UrlExpired
     ├── NotFound
@@ -33,6 +35,7 @@ into an HTTP status and a wire `type`. An error that is not a `PinxitError` is a
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 
 class PinxitError(Exception):
@@ -71,6 +74,24 @@ class AuthenticationFailed(PinxitError):
 
 class InsufficientCredits(PinxitError):
     """The account's credits do not cover the price of this order. Nothing was charged."""
+
+
+class BudgetExceeded(InsufficientCredits):
+    """The API key's budget does not cover the price of this order. Nothing was charged."""
+
+    def __init__(self, message: str | None = None, *, budget: str = "", starts_anew_at: datetime | None = None) -> None:
+        """`budget`: its name on the wire; `starts_anew_at`: None if it never does."""
+        self.budget = budget
+        self.starts_anew_at = starts_anew_at
+        super().__init__(message)
+
+
+class RateLimited(PinxitError):
+    """More was asked for than the limits allow. Wait a little and ask again."""
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: float = 1.0) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
 
 
 class PermissionDenied(PinxitError):

@@ -92,3 +92,21 @@ def test_a_key_without_the_scope(client, server):
 def test_edits_are_not_there_yet(client):
     with pytest.raises(openai.NotFoundError):
         client.images.edit(image=("a.png", b"\x89PNG\r\n\x1a\n"), prompt="with a hat")
+
+
+def test_too_much_is_its_own_error(client, server):
+    hasty = client.with_options(api_key=server.make_key(**{"images-per-minute": [2]}))
+    answer = hasty.images.with_raw_response.generate(prompt="a lemon", n=2, quality="low")
+    assert answer.headers["x-ratelimit-limit-images"] == "2"
+    with pytest.raises(openai.RateLimitError) as caught:
+        hasty.images.generate(prompt="a lemon")
+    assert caught.value.type == "rate_limit_error"
+    assert 0 < int(caught.value.response.headers["retry-after-ms"]) <= 30_000
+
+
+def test_what_was_painted_is_in_the_usage(client, server):
+    client.images.generate(prompt="a lemon", quality="low")
+    answer = server.client.get("/v1/usage", params={"group_by": "model"}, headers=server.authorization)
+    (usage,) = answer.json()["data"]
+    assert usage["model"] == "otter-1"
+    assert usage["images"] >= 1

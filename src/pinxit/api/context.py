@@ -14,9 +14,12 @@ from pinxit.library.library import Library
 from pinxit.limits.byte_budget import ByteBudget
 from pinxit.runners.interface import Runner
 from pinxit.settings import Settings
+from pinxit.usage.usage import UsageService
 
 REQUEST_ID = "pinxit.request_id"
 """Key of the scope under which the request's id is found."""
+ANSWER_HEADERS = "pinxit.answer_headers"
+"""Key of the scope for a function that gives further headers, whatever the answer will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Services:
     library: Library
     runners: dict[str, Runner]
     byte_budget: ByteBudget
+    usage: UsageService
     now: Callable[[], datetime]
 
 

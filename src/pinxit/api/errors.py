@@ -25,6 +25,7 @@ STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
     errors.InvalidValue: (422, "invalid_value"),
     errors.ContentPolicyViolation: (422, "content_policy_violation"),
     errors.IdempotencyMismatch: (422, "idempotency_error"),
+    errors.RateLimited: (429, "rate_limit_error"),
     errors.HeadersTooLarge: (431, "headers_too_large"),
     errors.BackendError: (502, "upstream_error"),
     errors.OrderCancelled: (400, "invalid_request_error"),

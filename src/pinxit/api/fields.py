@@ -25,8 +25,10 @@ Outside = type[InvalidRequest | InvalidValue]
 class Fields:
     """The fields of one request body."""
 
-    def __init__(self, body: Mapping[str, Any]) -> None:
+    def __init__(self, body: Mapping[str, Any], *, prefix: str = "") -> None:
+        """`prefix`: of the parameters' names in errors, for an object within the body."""
         self._body = body
+        self._prefix = prefix
 
     def is_set(self, name: str) -> bool:
         return self._body.get(name) is not None
@@ -58,7 +60,8 @@ class Fields:
         if value is None:
             return None
         if not minimum <= value <= maximum:
-            raise outside(f"{name} must be a whole number from {minimum} to {maximum}.", param=name)
+            full = self._prefix + name
+            raise outside(f"{full} must be a whole number from {minimum} to {maximum}.", param=full)
         return int(value)
 
     def number(self, name: str, minimum: float, maximum: float) -> float | None:
@@ -81,7 +84,8 @@ class Fields:
         value = self._body.get(name)
         if value is None or (isinstance(value, types) and (bool in types or not isinstance(value, bool))):
             return value
-        raise InvalidRequest(f"{name} must be {wanted}, not {_JSON_TYPES.get(type(value), 'that')}.", param=name)
+        full = self._prefix + name
+        raise InvalidRequest(f"{full} must be {wanted}, not {_JSON_TYPES.get(type(value), 'that')}.", param=full)
 
 
 def _echo(value: str) -> str:

@@ -11,16 +11,18 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from pinxit import __version__
-from pinxit.api import shapes
+from pinxit.api import shapes, usage_query
 from pinxit.api.auth import authenticate
 from pinxit.api.body import read_json_object
 from pinxit.api.context import Services, base_url
 from pinxit.api.fields import Fields
 from pinxit.api.heartbeat import with_heartbeat
+from pinxit.api.rations import read_budgets, read_limits
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.images.request import Delivery
 from pinxit.keys.model import Caller, KeyOptions, Scope
 from pinxit.runners.interface import Status
+from pinxit.usage.csv import to_csv
 
 KEEP_ALIVE_SECONDS = 15.0
 MAX_PAGE = 100
@@ -117,6 +119,18 @@ class Handlers:
     def _base(self, request: Request) -> str:
         return base_url(request.scope, self._services.settings)
 
+    # --- usage ---
+
+    async def get_usage(self, request: Request, caller: Caller) -> Any:
+        read = usage_query.read(request.query_params, request.headers.get("accept", ""))
+        wanted = self._services.usage.query(read.first, read.last, read.groups)
+        sums = await self._services.usage.list(caller.account_id, wanted)
+        if not read.is_csv:
+            return shapes.usage(wanted, sums)
+        name = f"pinxit-usage-{wanted.first}-{wanted.last}.csv"
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(to_csv(sums, wanted.groups), media_type="text/csv", headers=headers)
+
     # --- keys ---
 
     async def list_keys(self, caller: Caller) -> dict[str, Any]:
@@ -152,9 +166,6 @@ class Handlers:
                 shown = name.encode("ascii", "replace").decode()[:64]
                 raise InvalidRequest(f"There is no parameter {shown!r}.", param=shown)
         fields = Fields(body)
-        for name in ("limits", "budgets"):
-            if fields.object(name):
-                raise InvalidValue(f"This version of Pinxit does not have {name} yet; leave it out.", param=name)
         readers: dict[str, Callable[[], Any]] = {
             "name": lambda: fields.text("name", max_characters=MAX_KEY_NAME_CHARACTERS) or "",
             "scopes": lambda: _scopes(fields),
@@ -163,6 +174,8 @@ class Handlers:
             "strict": lambda: bool(fields.boolean("strict")),
             "url_ttl_seconds": lambda: fields.integer("url_ttl_seconds", 1, MAX_URL_TTL_SECONDS),
             "expires_at": lambda: self._expiry(fields),
+            "limits": lambda: read_limits(fields),
+            "budgets": lambda: read_budgets(fields),
         }
         return replace(options, **{name: read() for name, read in readers.items() if name in body})
 

@@ -17,10 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from pinxit.api.auth import authenticate
 from pinxit.api.body import read_json_object
-from pinxit.api.context import REQUEST_ID, Services, base_url, header, headers
+from pinxit.api.context import ANSWER_HEADERS, REQUEST_ID, Services, base_url, header, headers
 from pinxit.api.fields import Fields
 from pinxit.api.manner import Manner
 from pinxit.api.manner import parse as parse_manner
+from pinxit.api.rations import rate_headers
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.generations.generation import Generation
@@ -279,6 +280,7 @@ class GenerationsEndpoint:
         services = self._services
         caller = await authenticate(scope, services.keys)
         caller.require(KeyScope.IMAGES_WRITE)
+        scope[ANSWER_HEADERS] = lambda: rate_headers(services.generations.standings(caller))
         generation_id = _proposed_generation_id(scope)
         body = await read_json_object(
             scope, receive, max_bytes=services.settings.max_body_bytes, budget=services.byte_budget

@@ -17,6 +17,7 @@ ANSWERS = {
     "delete_image": "DeletedImage",
     "get_generation": "Generation",
     "cancel_generation": "Generation",
+    "get_usage": "UsageList",
     "list_keys": "ApiKeyList",
     "create_key": "NewApiKey",
     "get_key": "ApiKey",
@@ -33,6 +34,26 @@ PUBLIC = frozenset({"live", "ready", "get_picture"})
 _PAGING: list[Schema] = [
     {"name": "after", "in": "query", "schema": {"type": "string"}, "description": "The last id of the page before."},
     {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
+]
+_USAGE: list[Schema] = [
+    {
+        "name": name,
+        "in": "query",
+        "schema": {"type": "string", "format": "date"},
+        "description": description,
+    }
+    for name, description in (
+        ("from", "The first day, of UTC; 30 days up to `to` if it is missing."),
+        ("to", "The last day; today if it is missing. At most 366 days."),
+    )
+] + [
+    {
+        "name": "group_by",
+        "in": "query",
+        "schema": {"type": "string", "default": "day"},
+        "description": "Some of `day`, `model` and `key`, with commas.",
+    },
+    {"name": "format", "in": "query", "schema": {"type": "string", "enum": ["json", "csv"]}},
 ]
 
 
@@ -74,6 +95,9 @@ def _describe(operation: dict[str, Any], *, name: str, path: str) -> None:
         operation["requestBody"] = _body(BODIES[name])
     if path == "/v1/images":
         operation["parameters"] = [*operation.get("parameters", []), *_PAGING]
+    if name == "get_usage":
+        operation["parameters"] = [*operation.get("parameters", []), *_USAGE]
+        operation["responses"]["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
     operation["security"] = [] if name in PUBLIC else [{"bearer": []}, {"raw": []}]
 
 

@@ -49,6 +49,7 @@ def router(services: Services) -> APIRouter:
     models_reader = Annotated[Caller, holder_of(Scope.MODELS_READ)]
     images_reader = Annotated[Caller, holder_of(Scope.IMAGES_READ)]
     images_writer = Annotated[Caller, holder_of(Scope.IMAGES_WRITE)]
+    usage_reader = Annotated[Caller, holder_of(Scope.USAGE_READ)]
     keys_manager = Annotated[Caller, holder_of(Scope.KEYS_MANAGE)]
 
     @routes.get("/v1/models", tags=["models"])
@@ -85,6 +86,11 @@ def router(services: Services) -> APIRouter:
     async def cancel_generation(request: Request, caller: images_writer, generation_id: str) -> Any:
         """Give an order up between two steps; nothing is charged. One that has ended stays as it is."""
         return await handle.cancel_generation(request, caller, generation_id)
+
+    @routes.get("/v1/usage", tags=["usage"])
+    async def get_usage(request: Request, caller: usage_reader) -> Any:
+        """The account's orders, pictures, errors and costs, added up; as CSV with `Accept: text/csv`."""
+        return await handle.get_usage(request, caller)
 
     @routes.get("/v1/keys", tags=["keys"])
     async def list_keys(caller: keys_manager) -> Any:

@@ -45,12 +45,26 @@ def _enum(*values: str) -> Schema:
 _RANGE = _object({"minimum": {"type": "number"}, "maximum": {"type": "number"}, "default": {"type": "number"}})
 _SIZE: Schema = {"type": "string", "pattern": "^[1-9][0-9]*x[1-9][0-9]*$"}
 _DELIVERY = _enum("url", "b64_json", "both")
+_LIMITS = _object(
+    {
+        name: {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+        for name in ("requests_per_minute", "images_per_minute", "concurrency")
+    },
+    required=[],
+)
+_BUDGETS = _object(
+    {
+        name: {"type": "number", "exclusiveMinimum": 0, "description": "US dollars, in whole millionths."}
+        for name in ("total_usd", "per_day_usd", "per_month_usd")
+    },
+    required=[],
+)
 _KEY_OPTIONS: dict[str, Schema] = {
     "name": {"type": "string", "maxLength": 200},
     "scopes": {"type": "array", "items": _enum(*Scope), "minItems": 1},
     "models": _nullable(_array(STRING)),
-    "limits": {"type": "object", "maxProperties": 0},
-    "budgets": {"type": "object", "maxProperties": 0},
+    "limits": _LIMITS,
+    "budgets": _BUDGETS,
     "default_delivery": _nullable(_DELIVERY),
     "strict": BOOLEAN,
     "url_ttl_seconds": _nullable({"type": "integer", "minimum": 1, "maximum": 604800}),
@@ -125,6 +139,13 @@ _REQUEST: Schema = {
         "deadline_seconds": {"type": "number", "exclusiveMinimum": 0, "description": "Give up after this long."},
         "usage": {"type": "object", "properties": {"include": BOOLEAN}, "description": "`include`: add the cost."},
     },
+}
+
+_AMOUNTS: dict[str, Schema] = {
+    "orders": {**INTEGER, "description": "All that were begun."},
+    "images": {**INTEGER, "description": "Pictures that were painted, kept or not."},
+    "errors": {**INTEGER, "description": "Orders that failed; one that was cancelled is none."},
+    "cost_micros": {**INTEGER, "description": "Millionths of a US dollar."},
 }
 
 SCHEMAS: dict[str, Schema] = {
@@ -269,6 +290,32 @@ SCHEMAS: dict[str, Schema] = {
         {**_KEY, "key": {"type": "string", "description": "The key itself; it is never shown again."}}
     ),
     "ApiKeyList": _object({"object": {"const": "list"}, "data": _array(_ref("ApiKey"))}),
+    "UsageList": _object(
+        {
+            "object": {"const": "list"},
+            "from": {"type": "string", "format": "date"},
+            "to": {"type": "string", "format": "date", "description": "This day is included."},
+            "group_by": _array(_enum("day", "model", "key")),
+            "data": _array(
+                _object(
+                    {
+                        "object": {"const": "usage"},
+                        "day": {
+                            "type": "string",
+                            "format": "date",
+                            "description": "In UTC, on which orders were begun.",
+                        },
+                        "model": STRING,
+                        "key": {**_nullable(STRING), "description": "An API key's id; null for the command line."},
+                        "key_name": _nullable(STRING),
+                        **_AMOUNTS,
+                    },
+                    required=["object", *_AMOUNTS],
+                )
+            ),
+            "total": _object(_AMOUNTS),
+        }
+    ),
     "Health": _object(
         {"status": _enum("live", "ready", "starting"), "version": STRING, "backends": {"type": "object"}},
         required=["status", "version"],

@@ -1,5 +1,7 @@
 """Rows and entries as they look on the wire."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -7,9 +9,11 @@ from pinxit.api.errors import type_of_class_name
 from pinxit.backends.interface import Range
 from pinxit.catalog.entry import OPENAI_STYLES, Entry
 from pinxit.generations.generation import Generation
-from pinxit.keys.model import ApiKey
+from pinxit.keys.model import ApiKey, KeyOptions
+from pinxit.ledger.dollars import MICROS
 from pinxit.library.image import Image
 from pinxit.library.urls import ImageUrls
+from pinxit.usage.usage import Group, Query, Usage, add_up
 
 
 def unix(moment: datetime | None) -> int | None:
@@ -132,8 +136,8 @@ def key(api_key: ApiKey) -> dict[str, Any]:
         "last4": api_key.last4,
         "scopes": [scope.value for scope in options.scopes],
         "models": None if options.models is None else list(options.models),
-        "limits": {},
-        "budgets": {},
+        "limits": {name: value for name, value in asdict(options.limits).items() if value is not None},
+        "budgets": {f"{name.removesuffix('_micros')}_usd": value / MICROS for name, value in _budgets(options)},
         "default_delivery": options.default_delivery and options.default_delivery.value,
         "strict": options.strict,
         "url_ttl_seconds": options.url_ttl_seconds,
@@ -142,6 +146,10 @@ def key(api_key: ApiKey) -> dict[str, Any]:
         "revoked_at": unix(api_key.revoked_at),
         "last_used_at": unix(api_key.last_used_at),
     }
+
+
+def _budgets(options: KeyOptions) -> list[tuple[str, int]]:
+    return [(name, value) for name, value in asdict(options.budgets).items() if value is not None]
 
 
 def image(
@@ -197,3 +205,28 @@ def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
         else {"type": type_of_class_name(order.error_class), "message": order.error_message},
         "request_id": order.request_id,
     }
+
+
+def usage(wanted: Query, sums: Sequence[Usage]) -> dict[str, Any]:
+    """Sums and what they are of; the total is of all of them."""
+    return {
+        "object": "list",
+        "from": wanted.first.isoformat(),
+        "to": wanted.last.isoformat(),
+        "group_by": [group.value for group in wanted.groups],
+        "data": [{"object": "usage", **_groups(each, wanted.groups), **_amounts(each)} for each in sums],
+        "total": _amounts(add_up(sums)),
+    }
+
+
+def _groups(each: Usage, groups: Sequence[Group]) -> dict[str, Any]:
+    facts: dict[Group, dict[str, Any]] = {
+        Group.DAY: {"day": each.day and each.day.isoformat()},
+        Group.MODEL: {"model": each.model},
+        Group.KEY: {"key": each.key_id, "key_name": each.key_name},
+    }
+    return {name: value for group in groups for name, value in facts[group].items()}
+
+
+def _amounts(each: Usage) -> dict[str, int]:
+    return {"orders": each.orders, "images": each.images, "errors": each.errors, "cost_micros": each.cost_micros}

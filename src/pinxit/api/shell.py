@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pinxit.api.body import ClientDisconnected
-from pinxit.api.context import REQUEST_ID, header
+from pinxit.api.context import ANSWER_HEADERS, REQUEST_ID, header
 from pinxit.api.errors import render
 from pinxit.errors import InvalidRequest, MethodNotAllowed, NotFound, PinxitError
 from pinxit.ids import request_id
@@ -39,7 +39,8 @@ class Shell:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", scope[REQUEST_ID].encode())]
+                further = scope[ANSWER_HEADERS]() if ANSWER_HEADERS in scope else []
+                message["headers"] = [*message["headers"], *further, (b"x-request-id", scope[REQUEST_ID].encode())]
             await send(message)
 
         error: PinxitError | None = None

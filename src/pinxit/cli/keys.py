@@ -10,7 +10,8 @@ import typer
 from pinxit.cli.common import AsJson, ConfigFile, DataDir, key_service, print_json, settings_from
 from pinxit.errors import InvalidValue, NotFound
 from pinxit.images.request import Delivery
-from pinxit.keys.model import ApiKey, KeyOptions, Scope
+from pinxit.keys.model import ApiKey, Budgets, KeyOptions, Limits, Scope
+from pinxit.ledger.dollars import to_micros
 from pinxit.settings import Settings
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
@@ -28,6 +29,12 @@ def create(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse every unknown field.")] = False,
     expires_in_days: Annotated[float | None, typer.Option(help="Days until it expires.", min=0)] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(help="Orders it may send a minute.", min=1)] = None,
+    images_per_minute: Annotated[int | None, typer.Option(help="Pictures it may ask for a minute.", min=1)] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Orders it may have open at once.", min=1)] = None,
+    budget: Annotated[str | None, typer.Option(help="US dollars it may spend in all, like 12.50.")] = None,
+    budget_per_day: Annotated[str | None, typer.Option(help="US dollars it may spend on a day of UTC.")] = None,
+    budget_per_month: Annotated[str | None, typer.Option(help="US dollars it may spend in a month of UTC.")] = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -40,6 +47,12 @@ def create(
         default_delivery=delivery,
         strict=strict,
         expires_at=None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days),
+        limits=Limits(requests_per_minute, images_per_minute, concurrency),
+        budgets=Budgets(
+            _micros(budget, "budget"),
+            _micros(budget_per_day, "budget-per-day"),
+            _micros(budget_per_month, "budget-per-month"),
+        ),
     )
     if scope:
         options = replace(options, scopes=tuple(dict.fromkeys(scope)))
@@ -88,6 +101,10 @@ def revoke(
         print_json(_shape(revoked))
     else:
         typer.echo(f"{revoked.id} is revoked.")
+
+
+def _micros(dollars: str | None, option: str) -> int | None:
+    return None if dollars is None else to_micros(dollars, param=option)
 
 
 async def _create(settings: Settings, options: KeyOptions) -> tuple[ApiKey, str]:

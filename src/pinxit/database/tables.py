@@ -51,6 +51,8 @@ api_keys = Table(
     Column("default_delivery", Text),  # NULL: the server's
     Column("strict", Boolean, nullable=False),
     Column("url_ttl_seconds", Integer),  # NULL: the server's
+    Column("limits", Json, nullable=False, server_default="{}"),  # only those that are set, as are budgets
+    Column("budgets", Json, nullable=False, server_default="{}"),  # in micro-dollars
     Column("created_at", Timestamp, nullable=False),
     Column("expires_at", Timestamp),
     Column("revoked_at", Timestamp),
@@ -82,6 +84,7 @@ generations = Table(
     Column("finished_at", Timestamp),
     Column("fingerprint", Text),  # of the order as asked; see generations/repeat.py
     Column("abandoned_at", Timestamp),  # when its client left without its answer; NULL once a retry has taken it over
+    Column("image_count", Integer, nullable=False, server_default="0"),  # pictures it gave, kept or not
 )
 Index("ix_generations_account_newest", generations.c.account_id, generations.c.created_at, generations.c.id)
 Index(
@@ -193,11 +196,26 @@ holds = Table(
     Column("status", Text, nullable=False),
     Column("created_at", Timestamp, nullable=False),
     Column("resolved_at", Timestamp),
+    Column("api_key_id", Text),  # whose budgets it counts against; NULL: painted from the command line
     CheckConstraint("amount_micros >= 0", name="ck_holds_amount"),
 )
+Index("ix_holds_api_key", holds.c.api_key_id, holds.c.created_at)
 Index(
     "ix_holds_open",
     holds.c.ledger_account_id,
     sqlite_where=text("status = 'held'"),
     postgresql_where=text("status = 'held'"),
+)
+
+key_spend = Table(
+    "key_spend",
+    metadata,
+    Column("api_key_id", Text, ForeignKey("api_keys.id"), primary_key=True),
+    Column("period", Text, primary_key=True),  # total, day or month, in UTC
+    Column("period_start", BigInteger, primary_key=True),  # in microseconds since 1970, as Timestamp keeps them
+    Column("period_end", BigInteger, nullable=False),  # the first microsecond after it
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("spent_micros", BigInteger, nullable=False),
+    Column("held_micros", BigInteger, nullable=False),
+    CheckConstraint("spent_micros >= 0 AND held_micros >= 0", name="ck_key_spend_amounts"),
 )

@@ -39,7 +39,8 @@ class AttemptStatus(StrEnum):
 class Progress:
     """How far a live order is.
 
-    `position`: orders before it while it is queued; `step` of `steps`, over all its pictures.
+    `position`: orders before it while it is queued, those that are painted among them; `step` of `steps`, over all
+    its pictures.
     """
 
     steps: int

@@ -2,11 +2,12 @@
 in one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.tables import attempts, generations, idempotency_keys
@@ -33,10 +34,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What an order costs at most, and whether it is paid from credits or only counted."""
+    """What an order costs at most, whether it is paid from credits or only counted, and its key's budgets by period."""
 
     micros: int
     is_billed: bool
+    budgets: Mapping[str, int]
 
 
 def open_(
@@ -49,9 +51,10 @@ def open_(
 ) -> str:
     """Begin the order and hold its price, unless it was begun before. Returns the id of the order to wait for.
 
-    Raises Conflict if its id is taken, IdempotencyMismatch, InsufficientCredits; then nothing was begun.
+    Raises Conflict if its id is taken, IdempotencyMismatch, InsufficientCredits, BudgetExceeded; then nothing was
+    begun.
     """
-    earlier = _find_by_key(connection, generation, repeat) or _adopt(connection, generation, repeat)
+    earlier = find_earlier(connection, generation, repeat)
     if earlier is not None:
         return earlier
     _insert(connection, generation, lease_owner)
@@ -72,15 +75,34 @@ def open_(
         charge.micros,
         billed=charge.is_billed,
         now=generation.created_at,
+        api_key_id=generation.api_key_id,
+        spending_limits=charge.budgets,
     )
     return generation.id
+
+
+def may_have_earlier(connection: Connection, generation: Generation, repeat: Repeat) -> bool:
+    """Whether `find_earlier` is likely to find something; it changes nothing."""
+    if repeat.key is not None:
+        known = _mine(generation, repeat)
+        return connection.execute(select(idempotency_keys.c.generation_id).where(known)).first() is not None
+    return repeat.is_retry and connection.execute(_left_behind(generation)).first() is not None
+
+
+def find_earlier(connection: Connection, generation: Generation, repeat: Repeat) -> str | None:
+    """The order that this one repeats, which is taken over by it. Raises IdempotencyMismatch."""
+    return _find_by_key(connection, generation, repeat) or _adopt(connection, generation, repeat)
+
+
+def _mine(generation: Generation, repeat: Repeat) -> ColumnElement[bool]:
+    return and_(idempotency_keys.c.account_id == generation.account_id, idempotency_keys.c.key == repeat.key)
 
 
 def _find_by_key(connection: Connection, generation: Generation, repeat: Repeat) -> str | None:
     """The order that this Idempotency-Key began in the last 24 hours. Raises IdempotencyMismatch if it is another."""
     if repeat.key is None:
         return None
-    mine = and_(idempotency_keys.c.account_id == generation.account_id, idempotency_keys.c.key == repeat.key)
+    mine = _mine(generation, repeat)
     row = connection.execute(
         select(idempotency_keys.c.generation_id, idempotency_keys.c.created_at, generations.c.fingerprint)
         .join(generations, generations.c.id == idempotency_keys.c.generation_id)
@@ -101,7 +123,14 @@ def _adopt(connection: Connection, generation: Generation, repeat: Repeat) -> st
     """Take over the oldest equal order whose client left without its answer a short while ago; each only once."""
     if repeat.key is not None or not repeat.is_retry:
         return None
-    left_behind = (
+    found: str | None = connection.execute(_left_behind(generation)).scalar_one_or_none()
+    if found is not None:
+        connection.execute(generations.update().where(generations.c.id == found).values(abandoned_at=None))
+    return found
+
+
+def _left_behind(generation: Generation) -> Select[Any]:
+    return (
         select(generations.c.id)
         .where(
             generations.c.account_id == generation.account_id,
@@ -113,10 +142,6 @@ def _adopt(connection: Connection, generation: Generation, repeat: Repeat) -> st
         .order_by(generations.c.abandoned_at)
         .limit(1)
     )
-    found: str | None = connection.execute(left_behind).scalar_one_or_none()
-    if found is not None:
-        connection.execute(generations.update().where(generations.c.id == found).values(abandoned_at=None))
-    return found
 
 
 def abandon(connection: Connection, generation_id: str, now: datetime) -> None:
@@ -228,6 +253,7 @@ def _end(connection: Connection, generation: Generation) -> bool:
         .values(
             status=generation.status.value,
             cost_micros=generation.cost_micros,
+            image_count=len(generation.images),
             input_tokens=generation.input_tokens,
             output_tokens=generation.output_tokens,
             error_class=generation.error_class,

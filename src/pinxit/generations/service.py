@@ -44,6 +44,7 @@ from pinxit.keys.model import Caller
 from pinxit.library.image import Image
 from pinxit.library.library import Library
 from pinxit.limits.gate import Gate, Ticket
+from pinxit.limits.rates import Limiter, Limits, Party, Standing
 from pinxit.moderation import Moderator
 from pinxit.provenance import describe
 from pinxit.runners.interface import PainterDied, Runner
@@ -109,21 +110,25 @@ class GenerationService:
         moderator: Moderator,
         library: Library,
         gate: Gate,
+        limiter: Limiter,
+        account_limits: Limits,
         now: Callable[[], datetime],
         owns_folder: bool,
         is_billed: bool,
         url_ttl: timedelta | None = None,
     ) -> None:
-        """`runners`: backend name → its runner; `owns_folder`: this is the one server of the data folder, so that
-        orders of
-        an earlier one are dead; `url_ttl`: how long a picture's URL opens it, None for ever, unless the key says
-        otherwise."""
+        """`runners`: backend name → its runner; `account_limits`: of each account; `owns_folder`: this is the one
+        server of the data folder, so that orders of an earlier one are dead; `url_ttl`: how long a picture's URL opens
+        it, None for ever, unless the key says otherwise.
+        """
         self._database = database
         self._catalog = catalog
         self._runners = runners
         self._moderator = moderator
         self._library = library
         self._gate = gate
+        self._limiter = limiter
+        self._account_limits = account_limits
         self._now = now
         self._owns_folder = owns_folder
         self._is_billed = is_billed
@@ -149,9 +154,10 @@ class GenerationService:
     ) -> "Order":
         """Take an order on, which is painted whether or not somebody waits for it; one sent again is painted once.
 
-        Raises ModelNotFound, PermissionDenied, InvalidValue, Overloaded; the rest `Order.answer` raises.
+        Raises ModelNotFound, PermissionDenied, InvalidValue, RateLimited, Overloaded; the rest `Order.answer` raises.
         """
         order = self.price(caller, request)
+        self._limiter.count_request(self._parties(caller))
         commission = _Commission(
             caller=caller,
             order=order,
@@ -174,6 +180,19 @@ class GenerationService:
         caller.require_model(request.model, entry.id)
         return entry.check(request)
 
+    def standings(self, caller: Caller) -> list[Standing]:
+        """What is left of the caller's limits, as far as there are any."""
+        return self._limiter.standings(self._parties(caller))
+
+    def _parties(self, caller: Caller) -> tuple[Party, ...]:
+        """Who is limited: the key and its account. The command line of this machine is not."""
+        if caller.key is None:
+            return ()
+        return (
+            Party(caller.key.id, "This API key", caller.key.options.limits),
+            Party(caller.account_id, "This account", self._account_limits),
+        )
+
     async def create(
         self,
         caller: Caller,
@@ -188,7 +207,8 @@ class GenerationService:
         Raises:
             ModelNotFound, PermissionDenied, InvalidValue: it cannot be had.
             ContentPolicyViolation: it is refused.
-            InsufficientCredits: it cannot be paid.
+            InsufficientCredits, BudgetExceeded: it cannot be paid.
+            RateLimited: it is too much.
             Overloaded, BackendUnavailable, StorageUnavailable: not now.
             Conflict: there is an order with this id already.
             IdempotencyMismatch, StillRunning: its Idempotency-Key is another order's, or that is not done yet.
@@ -200,25 +220,43 @@ class GenerationService:
         return await order.answer()
 
     async def _carry_out(self, commission: "_Commission") -> Generation:
-        request = commission.order.request
+        caller, request = commission.caller, commission.order.request
         with commission.ticket:
-            await self._moderator.check_prompt(request.prompt)
-            if request.store:
-                await self._library.require_room()
-            found_id = await self._open(commission)
+            found_id = await self._find_earlier(commission)
+            if found_id is None:
+                with self._limiter.admit(self._parties(caller), request.n):
+                    await self._moderator.check_prompt(request.prompt)
+                    if request.store:
+                        await self._library.require_room()
+                    found_id = await self._open(commission)
+                    if found_id == commission.generation.id:
+                        commission.opened.set_result(found_id)
+                        return await self._paint_and_settle(commission)
             commission.opened.set_result(found_id)
-            if found_id == commission.generation.id:
-                return await self._paint_and_settle(commission)
-        return await self._answer_again(commission.caller, request, found_id)
+        return await self._answer_again(caller, request, found_id)
+
+    async def _find_earlier(self, commission: "_Commission") -> str | None:
+        """The order that this one repeats: no limit keeps a client from the answer of what it has asked for before."""
+        generation, repeat = commission.generation, commission.repeat
+        if repeat == ONCE:
+            return None
+        is_likely = await self._database.read(
+            partial(repository.may_have_earlier, generation=generation, repeat=repeat)
+        )
+        if not is_likely:
+            return None
+        return await self._database.write(partial(repository.find_earlier, generation=generation, repeat=repeat))
 
     async def _open(self, commission: "_Commission") -> str:
         """Begin the order in one transaction. Returns its id, or that of the order that this one repeats."""
+        key = commission.caller.key
+        budgets = key.options.budgets.by_period if key else {}
         return await self._database.write(
             partial(
                 repository.open_,
                 generation=commission.generation,
                 attempt=commission.first_attempt,
-                charge=Charge(commission.order.price_micros, self._is_billed),
+                charge=Charge(commission.order.price_micros, self._is_billed, budgets),
                 repeat=commission.repeat,
                 lease_owner=self._lease_owner,
             )
@@ -227,9 +265,10 @@ class GenerationService:
     async def _paint_and_settle(self, commission: "_Commission") -> Generation:
         generation = commission.generation
         live = self._live[generation.id] = Live(commission.steps, commission.on_progress, asyncio.current_task())
-        started = monotonic()
         try:
             async with asyncio.timeout(commission.deadline_seconds):
+                await commission.ticket.take_turn(generation.api_key_id or generation.account_id, live.queued)
+                started = monotonic()
                 painting = await self._paint(commission, live)
                 live.is_final = True
             settled = await self._settle(generation, painting, commission.order.price_micros_per_image)

@@ -23,6 +23,30 @@ DEFAULT_SCOPES = (Scope.IMAGES_WRITE, Scope.IMAGES_READ, Scope.MODELS_READ, Scop
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be asked for, and how many orders may be open at once. None: as much as there is."""
+
+    requests_per_minute: int | None = None
+    images_per_minute: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """What may be spent: in all, on a day and in a month of UTC, in micro-dollars. None: as much as there is."""
+
+    total_micros: int | None = None
+    per_day_micros: int | None = None
+    per_month_micros: int | None = None
+
+    @property
+    def by_period(self) -> dict[str, int]:
+        """Those that are set, by the names that the ledger has for periods."""
+        named = {"total": self.total_micros, "day": self.per_day_micros, "month": self.per_month_micros}
+        return {period: micros for period, micros in named.items() if micros is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class KeyOptions:
     """What the maker of a key decides.
 
@@ -36,6 +60,12 @@ class KeyOptions:
     strict: bool = False
     url_ttl_seconds: int | None = None
     expires_at: datetime | None = None
+    limits: Limits = Limits()
+    budgets: Budgets = Budgets()
+
+    @property
+    def is_rationed(self) -> bool:
+        return self.limits != Limits() or self.budgets != Budgets()
 
 
 @dataclass(frozen=True, slots=True)

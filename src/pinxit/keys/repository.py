@@ -2,6 +2,7 @@
 account.
 """
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, Row, select
 
 from pinxit.database.tables import api_keys
 from pinxit.images.request import Delivery
-from pinxit.keys.model import ApiKey, KeyOptions, Scope
+from pinxit.keys.model import ApiKey, Budgets, KeyOptions, Limits, Scope
 
 
 def insert(connection: Connection, key: ApiKey, secret_sha256: str) -> None:
@@ -82,7 +83,13 @@ def _option_columns(options: KeyOptions) -> dict[str, Any]:
         "strict": options.strict,
         "url_ttl_seconds": options.url_ttl_seconds,
         "expires_at": options.expires_at,
+        "limits": _set_ones(options.limits),
+        "budgets": _set_ones(options.budgets),
     }
+
+
+def _set_ones(options: Limits | Budgets) -> dict[str, int]:
+    return {name: value for name, value in asdict(options).items() if value is not None}
 
 
 def _from_row(row: Row[Any]) -> ApiKey:
@@ -99,6 +106,8 @@ def _from_row(row: Row[Any]) -> ApiKey:
             strict=row.strict,
             url_ttl_seconds=row.url_ttl_seconds,
             expires_at=row.expires_at,
+            limits=Limits(**row.limits),
+            budgets=Budgets(**row.budgets),
         ),
         created_at=row.created_at,
         revoked_at=row.revoked_at,

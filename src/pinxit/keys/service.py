@@ -68,6 +68,7 @@ class KeyService:
         Raises PermissionDenied if the key could do more than its creator.
         """
         _require_not_stronger(creator, options)
+        _require_not_rationed(creator)
         secret = new_secret()
         key = ApiKey(
             id=new_id("key"),
@@ -97,6 +98,7 @@ class KeyService:
         def unit(connection: Connection) -> ApiKey:
             key = _get(connection, caller, key_id)
             _require_not_stronger(caller, key.options)
+            _require_not_rationed(caller)
             options = change(key.options)
             _require_not_stronger(caller, options)
             repository.update_options(connection, caller.account_id, key_id, options)
@@ -170,6 +172,12 @@ def _require_not_stronger(creator: Caller, options: KeyOptions) -> None:
     own_expiry = creator.key.options.expires_at if creator.key else None
     if own_expiry is not None and (options.expires_at is None or options.expires_at > own_expiry):
         raise PermissionDenied("This API key cannot handle keys that outlive it.", param="expires_at")
+
+
+def _require_not_rationed(creator: Caller) -> None:
+    """A key with limits or budgets would leave them behind by a second key, so it makes and changes none."""
+    if Scope.ADMIN not in creator.scopes and creator.key is not None and creator.key.options.is_rationed:
+        raise PermissionDenied("This API key has limits or budgets of its own, so it cannot make or change keys.")
 
 
 def local_caller(account_id: str) -> Caller:

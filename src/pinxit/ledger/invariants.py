@@ -41,6 +41,27 @@ INVARIANTS = {
         SELECT g.id FROM generations g JOIN holds h ON h.generation_id = g.id
         WHERE g.status = 'completed' AND g.cost_micros <> COALESCE(h.posted_micros, 0)
     """,
+    "what a key has spent in a period is the sum of what its orders of that period were charged": """
+        SELECT s.api_key_id || ' ' || s.period || ' ' || s.period_start FROM key_spend s
+        WHERE s.spent_micros <> COALESCE((SELECT SUM(h.posted_micros) FROM holds h
+                                          WHERE h.api_key_id = s.api_key_id AND h.created_at >= s.period_start
+                                            AND h.created_at < s.period_end), 0)
+    """,
+    "what a key holds in a period is the sum of its open orders of that period": """
+        SELECT s.api_key_id || ' ' || s.period || ' ' || s.period_start FROM key_spend s
+        WHERE s.held_micros <> COALESCE((SELECT SUM(h.amount_micros) FROM holds h
+                                         WHERE h.api_key_id = s.api_key_id AND h.created_at >= s.period_start
+                                           AND h.created_at < s.period_end AND h.status = 'held'), 0)
+    """,
+    "every order of a key that costs something counts in all, for its day and for its month": """
+        SELECT h.generation_id FROM holds h WHERE h.api_key_id IS NOT NULL AND h.amount_micros > 0
+        AND 3 <> (SELECT COUNT(*) FROM key_spend s WHERE s.api_key_id = h.api_key_id
+                  AND h.created_at >= s.period_start AND h.created_at < s.period_end)
+    """,
+    "an order counts for the key that it was sent with": """
+        SELECT g.id FROM generations g JOIN holds h ON h.generation_id = g.id
+        WHERE COALESCE(g.api_key_id, '') <> COALESCE(h.api_key_id, '')
+    """,
 }
 """Name → a query for what breaks it."""
 

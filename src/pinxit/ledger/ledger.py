@@ -4,6 +4,7 @@ Accounts of the ledger, by their sign: `funding` and `unbilled:…` go below zer
 and `credits:…` are at zero or above; the sum of all is always zero.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,9 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from pinxit.database.tables import holds, ledger_accounts, transfers
 from pinxit.errors import Conflict, InsufficientCredits, InvalidValue
 from pinxit.ids import new_id
-
-MAX_MICROS = 2**53
-"""More than nine billion dollars: beyond it a number is a mistake, and no JSON reader keeps it exact (RFC 8259 §6)."""
+from pinxit.ledger import budgets
+from pinxit.ledger.dollars import MAX_MICROS
 
 
 class Kind(StrEnum):
@@ -75,6 +75,13 @@ def balance(connection: Connection, account_id: str) -> tuple[int, int]:
     return (row.balance_micros, row.held_micros) if row else (0, 0)
 
 
+def unbilled(connection: Connection, account_id: str) -> int:
+    """What the account used where nobody was billed, in micro-dollars."""
+    id_ = ledger_id(Kind.UNBILLED, account_id)
+    query = select(ledger_accounts.c.balance_micros).where(ledger_accounts.c.id == id_)
+    return -(connection.execute(query).scalar_one_or_none() or 0)
+
+
 def top_up(connection: Connection, account_id: str, micros: int, *, reference: str, now: datetime) -> None:
     """Pay money in. The same `reference` again is Conflict, and pays nothing: a payment counts once."""
     _require_amount(micros)
@@ -84,12 +91,21 @@ def top_up(connection: Connection, account_id: str, micros: int, *, reference: s
 
 
 def hold(
-    connection: Connection, generation_id: str, account_id: str, micros: int, *, billed: bool, now: datetime
+    connection: Connection,
+    generation_id: str,
+    account_id: str,
+    micros: int,
+    *,
+    billed: bool,
+    now: datetime,
+    api_key_id: str | None = None,
+    spending_limits: Mapping[str, int] | None = None,
 ) -> None:
     """Reserve the price of an order. `billed`: from the account's credits, else it is only metered.
 
-    Raises InsufficientCredits, and then nothing is reserved. One conditional UPDATE looks and takes: two orders cannot
-    both have the last of a balance.
+    `spending_limits`: the budgets of the key that pays, period → micro-dollars. An order that costs nothing needs none.
+    Raises InsufficientCredits or BudgetExceeded, and then the caller's transaction must be undone. One conditional
+    UPDATE looks and takes: two orders cannot both have the last of a balance.
     """
     _require_amount(micros, least=0)
     source = ensure(connection, Kind.CREDITS if billed else Kind.UNBILLED, account_id)
@@ -101,6 +117,8 @@ def hold(
     )
     if reserved.rowcount != 1:
         raise InsufficientCredits
+    if api_key_id is not None and micros:
+        budgets.hold(connection, api_key_id, account_id, micros, spending_limits or {}, now=now)
     connection.execute(
         holds.insert().values(
             generation_id=generation_id,
@@ -108,6 +126,7 @@ def hold(
             amount_micros=micros,
             status=HoldStatus.HELD.value,
             created_at=now,
+            api_key_id=api_key_id,
         )
     )
 
@@ -151,6 +170,8 @@ def _resolve(
         .where(ledger_accounts.c.id == row.ledger_account_id)
         .values(held_micros=ledger_accounts.c.held_micros - row.amount_micros)
     )
+    if row.api_key_id is not None and row.amount_micros:
+        budgets.settle(connection, row.api_key_id, row.amount_micros, posted, held_at=row.created_at)
     return row.ledger_account_id, row.amount_micros
 
 

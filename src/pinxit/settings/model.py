@@ -293,6 +293,18 @@ class Settings(BaseModel):
     max_queued_generations: Whole = Field(
         64, ge=1, le=1_000_000, description="Orders waiting and painting at once; more are answered with 503."
     )
+    max_painting_generations: Whole = Field(
+        16, ge=1, le=1_000_000, description="Orders painting at once; the rest wait, and API keys take turns."
+    )
+    requests_per_minute: Whole | None = Field(
+        None, ge=1, le=1_000_000, description="Orders that an account may send a minute; more are answered with 429."
+    )
+    images_per_minute: Whole | None = Field(
+        None, ge=1, le=1_000_000, description="Pictures that an account may ask for a minute."
+    )
+    concurrency: Whole | None = Field(
+        None, ge=1, le=1_000_000, description="Orders that an account may have open at once."
+    )
     max_prompt_characters: Whole = Field(32_000, ge=1, le=32_000, description="Longest prompt.")
     shutdown_grace_seconds: Whole = Field(
         30, ge=0, le=86_400, description="Time for orders under way to finish when the server stops."

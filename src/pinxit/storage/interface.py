@@ -26,5 +26,12 @@ class Storage(ABC):
         """Remove the file and what an interrupted `put` may have left. It is no error if there is none."""
 
     @abstractmethod
+    async def list_keys(self) -> set[str]:
+        """The key of everything that is kept, and whatever else lies there under the name that it has.
+
+        Raises StorageUnavailable.
+        """
+
+    @abstractmethod
     async def free_bytes(self) -> int | None:
         """Room that is left, None if nobody can say."""

@@ -46,6 +46,9 @@ class LocalStorage(Storage):
     async def delete(self, key: str) -> None:
         await self._run(lambda: _delete(self._path(key)))
 
+    async def list_keys(self) -> set[str]:
+        return await self._run(lambda: {self._key(path) for path in self._root.rglob("*") if not path.is_dir()})
+
     async def free_bytes(self) -> int | None:
         return await self._run(lambda: shutil.disk_usage(self._root).free)
 
@@ -59,6 +62,12 @@ class LocalStorage(Storage):
         except OSError as error:
             log.error("storage_failed", error=error.strerror, errno=error.errno)
             raise StorageUnavailable from error
+
+    def _key(self, path: Path) -> str:
+        """The key that lives at `path`; what is not ours has its path for a name."""
+        relative = path.relative_to(self._root)
+        key = f"{relative.parts[0]}/{path.name}"
+        return key if _KEY.fullmatch(key) and self._path(key) == path else str(relative)
 
     def _path(self, key: str) -> Path:
         """Where `key` lives. A key of another form than ours is a bug of the caller: ValueError."""

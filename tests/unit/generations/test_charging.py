@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from conftest import Front, MakeFront
+from front import Front, MakeFront
 from pinxit.accounts import DEFAULT_ACCOUNT
 from pinxit.errors import BackendError
 from pinxit.ledger import ledger

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from conftest import Front, MakeFront
+from front import Front, MakeFront
 from pinxit.ledger.invariants import check
 from pinxit.testing.fake_backend import FakeBackend
 

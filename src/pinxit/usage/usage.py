@@ -1,0 +1,146 @@
+"""Orders, pictures, errors and money of an account, added up."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, select, type_coerce
+
+from pinxit.database.interface import Database
+from pinxit.database.tables import api_keys, generations
+from pinxit.errors import InvalidValue
+
+DEFAULT_DAYS = 30
+MAX_DAYS = 366
+_DAY_MICROS = 86_400_000_000
+_EPOCH = date(1970, 1, 1)
+_ERRORS = ("failed", "unknown")
+"""How orders end that somebody should look at; one that its client cancelled is none."""
+
+
+class Group(StrEnum):
+    """What usage can be told apart by."""
+
+    DAY = "day"
+    MODEL = "model"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The days of UTC from `first` to `last`, both included; an order belongs to the day it was begun on."""
+
+    first: date
+    last: date
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One sum. `day`, `model` and `key_id` are None unless it is by them; `key_id` is also None for orders from the
+    command line.
+    """
+
+    orders: int
+    images: int
+    errors: int
+    cost_micros: int
+    day: date | None = None
+    model: str | None = None
+    key_id: str | None = None
+    key_name: str | None = None
+
+
+def query(first: date | None, last: date | None, groups: Sequence[Group], *, today: date) -> Query:
+    """What is left open is the last 30 days, by day. Raises InvalidValue."""
+    last = last or max(today, first or today)
+    first = first or last - timedelta(days=min(DEFAULT_DAYS - 1, (last - _EPOCH).days))
+    if first < _EPOCH or last.year > 9000:
+        raise InvalidValue("from and to must be days from 1970 to 9000.", param="from" if first < _EPOCH else "to")
+    if first > last:
+        raise InvalidValue("from must not be after to.", param="from")
+    if (last - first).days >= MAX_DAYS:
+        raise InvalidValue(f"from and to must not be more than {MAX_DAYS} days apart.", param="from")
+    return Query(first, last, tuple(dict.fromkeys(groups)) or (Group.DAY,))
+
+
+class UsageService:
+    """Adds up what is in the books."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+
+    def query(self, first: date | None, last: date | None, groups: Sequence[Group]) -> Query:
+        """As `usage.query`, by today's date."""
+        return query(first, last, groups, today=self._now().astimezone(UTC).date())
+
+    async def list(self, account_id: str, wanted: Query) -> list[Usage]:
+        """The sums of one account, the days in order. Raises StorageUnavailable."""
+        return await self._database.read(lambda connection: list_sums(connection, account_id, wanted))
+
+
+def list_sums(connection: Connection, account_id: str, wanted: Query) -> list[Usage]:
+    """One sum for every day, model and key (as far as asked for) of which there is an order."""
+    day: ColumnElement[Any] = type_coerce(generations.c.created_at, BigInteger) // _DAY_MICROS
+    by = {
+        Group.DAY: day.label("day"),
+        Group.MODEL: generations.c.model.label("model"),
+        Group.KEY: generations.c.api_key_id.label("key_id"),
+    }
+    columns = [by[group] for group in wanted.groups]
+    completed = generations.c.status == "completed"
+    sums = (
+        select(
+            *columns,
+            func.count().label("orders"),
+            func.sum(generations.c.image_count).label("images"),
+            func.sum(case((generations.c.status.in_(_ERRORS), 1), else_=0)).label("errors"),
+            func.sum(case((completed, generations.c.cost_micros), else_=0)).label("cost_micros"),
+        )
+        .where(
+            generations.c.account_id == account_id,
+            generations.c.created_at >= _start(wanted.first),
+            generations.c.created_at < _start(wanted.last + timedelta(days=1)),
+        )
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+    rows = connection.execute(sums).mappings().all()
+    names = _key_names(connection, account_id) if Group.KEY in wanted.groups else {}
+    return [_from_row(row, names) for row in rows]
+
+
+def add_up(sums: Sequence[Usage]) -> Usage:
+    """All of them together."""
+    return Usage(
+        orders=sum(each.orders for each in sums),
+        images=sum(each.images for each in sums),
+        errors=sum(each.errors for each in sums),
+        cost_micros=sum(each.cost_micros for each in sums),
+    )
+
+
+def _start(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _key_names(connection: Connection, account_id: str) -> dict[str, str]:
+    rows = connection.execute(select(api_keys.c.id, api_keys.c.name).where(api_keys.c.account_id == account_id))
+    return {row.id: row.name for row in rows}
+
+
+def _from_row(row: Any, names: dict[str, str]) -> Usage:
+    key_id = row.get("key_id")
+    return Usage(
+        orders=row["orders"],
+        images=int(row["images"]),
+        errors=int(row["errors"]),
+        cost_micros=int(row["cost_micros"]),
+        day=_EPOCH + timedelta(days=row["day"]) if "day" in row else None,
+        model=row.get("model"),
+        key_id=key_id,
+        key_name=None if key_id is None else names.get(key_id),
+    )
