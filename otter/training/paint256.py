@@ -1,0 +1,65 @@
+"""Pictures from trained weights in PyTorch, for evaluation and for looking at; the server has its own way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .autoencoder256 import LATENT_CHANNELS, LATENT_TOKENS, to_bytes
+from .denoiser256 import Denoiser, smaller
+from .learn import load_halves, weights_file
+from .text256 import Text
+from .train256 import load_autoencoder
+
+
+class Painter:
+    """Text in, RGBA pictures out, as the server paints: Euler steps along straight paths, with guidance."""
+
+    def __init__(self, work: Path, weights: Path, device: torch.device, distilled: bool, proof: bool = False) -> None:
+        """`work` has the trained weights, `weights` the text encoder that ships."""
+        self.device = device
+        self.text = Text(weights, device)
+        self.denoiser = smaller() if proof else Denoiser()
+        load_halves(self.denoiser, weights_file(work, "distilled" if distilled else "denoiser"))
+        self.denoiser = self.denoiser.to(device).eval().requires_grad_(False)
+        self.autoencoder = load_autoencoder(work).to(device)
+        self.distilled = distilled
+
+    @torch.no_grad()
+    def paint(
+        self, captions: Sequence[str], seeds: Sequence[int], steps: int = 8, guidance: float = 3.0, batch: int = 16
+    ) -> npt.NDArray[np.uint8]:
+        """Pictures (N, 256, 256, 4), red, green and blue multiplied by alpha."""
+        parts = [
+            self._paint(captions[start : start + batch], seeds[start : start + batch], steps, guidance)
+            for start in range(0, len(captions), batch)
+        ]
+        return np.concatenate(parts)
+
+    def _paint(
+        self, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
+    ) -> npt.NDArray[np.uint8]:
+        said = self.text.read(captions)
+        latents = torch.from_numpy(np.stack([noise(seed) for seed in seeds])).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            for step in range(steps):
+                t = torch.full((len(latents),), (steps - step) / steps, device=self.device)
+                latents = latents - self._velocity(latents, t, said, guidance) / steps
+            return to_bytes(self.autoencoder.pictures(latents)).cpu().numpy()
+
+    def _velocity(self, latents: Tensor, t: Tensor, said: tuple[Tensor, Tensor, Tensor], guidance: float) -> Tensor:
+        if self.distilled:
+            return self.denoiser(latents, t, torch.full_like(t, guidance), *said).float()
+        plain = torch.ones_like(t)
+        wanted = self.denoiser(latents, t, plain, *said).float()
+        unwanted = self.denoiser(latents, t, plain, *self.denoiser.without_text(len(t))).float()
+        return unwanted + guidance * (wanted - unwanted)
+
+
+def noise(seed: int) -> npt.NDArray[np.float32]:
+    """Where the picture of this seed begins, as `pinxit_otter.sampler.noise` draws it."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return generator.standard_normal((LATENT_TOKENS, LATENT_CHANNELS), dtype=np.float32)

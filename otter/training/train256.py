@@ -1,0 +1,416 @@
+"""Training otter-1 at 256 pixels: one command for each phase, and one for all.
+
+    PYTHONPATH=otter/src:src python -m otter.training.train256 all --work build/otter --minutes 24
+
+Every phase has a budget in minutes, goes on where it was, and leaves its averaged weights in `--work`. Phases, in their
+order: `render` (samples from the originals), `autoencoder`, `latents`, `denoiser`, `decoder` (crisp edges), `distil`
+(guidance into the weights), `matcher` (for evaluation). `render` may run beside the others. GPU.md has the plan for
+half an hour on one H100.
+"""
+
+import argparse
+import copy
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import shards
+from .autoencoder256 import Autoencoder, Critic, noise_like, reconstruction_loss, to_signed
+from .denoiser256 import Denoiser, smaller
+from .learn import Clock, Log, Trainee, every_minutes, load_halves, weights_file
+from .matcher import train_matcher
+from .text256 import Text
+
+_SAVE_MINUTES = 4.0
+_NO_TEXT = 0.1
+_MOST_GUIDANCE = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of everything: one for a large GPU, one for a CPU, one for a proof."""
+
+    samples: int
+    matching_samples: int
+    resident: int
+    autoencoder_batch: int
+    crop: int
+    """Side of the part of each picture that the autoencoder learns from; it is the same everywhere on a picture."""
+    denoiser_batch: int
+    autoencoder_rate: float
+    denoiser_rate: float
+    warm_steps: int
+    log_every: int
+    decay: float
+
+
+SCALES = {
+    "cuda": Scale(320_000, 40_000, 60_000, 96, 256, 768, 6e-4, 1e-3, 300, 200, 0.9995),
+    "cpu": Scale(24_000, 6_000, 6_000, 12, 128, 48, 6e-4, 8e-4, 100, 50, 0.999),
+    "proof": Scale(512, 256, 512, 8, 64, 16, 1e-3, 2e-3, 5, 5, 0.9),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every phase needs to know."""
+
+    work: Path
+    originals: Path
+    weights: Path
+    device: torch.device
+    scale: Scale
+    proof: bool
+    processes: int
+
+    def denoiser(self) -> Denoiser:
+        return smaller() if self.proof else Denoiser()
+
+    def compiled(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Faster on CUDA; on a CPU the backward of compiled bfloat16 code fails."""
+        return torch.compile(function) if self.device.type == "cuda" else function
+
+
+def render(shop: Workshop, split: shards.Split = shards.TRAINING) -> None:
+    """Paint all samples of a split."""
+    samples = shop.scale.samples if split is shards.TRAINING else shop.scale.matching_samples
+    shards.render(shop.originals, shop.weights / "vocab.txt", shop.work, split, samples, shop.processes)
+
+
+def train_autoencoder(shop: Workshop, minutes: float, total: float | None) -> Log:
+    """Pictures to latents and back."""
+    trainee = Trainee("autoencoder", Autoencoder(), shop.work, shop.device, shop.scale.decay)
+    trainee.model.to(memory_format=torch.channels_last)
+    pictures = shards.Resident(shop.work, shards.TRAINING, shop.scale.resident, shop.device)
+    forward = shop.compiled(trainee.model)
+    clock, log, due = (
+        Clock(trainee.progress, minutes, total),
+        Log("autoencoder", shop.scale.log_every),
+        every_minutes(4),
+    )
+    while clock.is_running():
+        if trainee.steps_here % 50 == 0:
+            pictures.refresh()
+        real = to_signed(_cropped(_varied(pictures.batch(shop.scale.autoencoder_batch)[0]), shop.scale.crop))
+        with trainee.autocast():
+            painted = forward(trainee.cast(real), trainee.cast(noise_like(real)))
+        loss, plain = reconstruction_loss(painted, real)
+        loss.backward()
+        trainee.step(clock.rate(shop.scale.autoencoder_rate, shop.scale.warm_steps, trainee.steps_here))
+        log.add(trainee, len(real), loss=loss, error=plain)
+        if next(due):
+            trainee.save()
+    _measure_latents(trainee, pictures, shop)
+    trainee.save()
+    return log
+
+
+def _varied(pixels: Tensor) -> Tensor:
+    """Some pictures mirrored, some with their colours exchanged: more pictures for nothing."""
+    flip = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < 0.5
+    pixels = torch.where(flip, pixels.flip(2), pixels)
+    exchange = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < 0.2
+    order = [*torch.randperm(3).tolist(), 3]
+    return torch.where(exchange, pixels[..., order], pixels)
+
+
+def _cropped(pixels: Tensor, side: int) -> Tensor:
+    """The same part of each picture, on the latents' grid."""
+    steps = (pixels.shape[1] - side) // 16 + 1
+    y, x = (16 * int(torch.randint(steps, ())) for _ in range(2))
+    return pixels[:, y : y + side, x : x + side]
+
+
+@torch.no_grad()
+def _measure_latents(trainee: Trainee, pictures: shards.Resident, shop: Workshop) -> None:
+    """Mean and deviation of each channel of the latents, for all that comes after."""
+    model = trainee.average
+    assert isinstance(model, Autoencoder)
+    assert isinstance(trainee.master, Autoencoder)
+    batches = max(1, min(2048, pictures.count) // shop.scale.autoencoder_batch)
+    latents = torch.cat(
+        [model.encoder(to_signed(pictures.batch(shop.scale.autoencoder_batch)[0])).cpu() for _ in range(batches)]
+    )
+    trainee.master.mean.copy_(latents.mean((0, 2, 3)))
+    trainee.master.deviation.copy_(latents.std((0, 2, 3)))
+
+
+def train_decoder(shop: Workshop, minutes: float, total: float | None) -> Log:
+    """Crisp edges: the decoder alone goes on against a critic. Latents stay as they are, so this may come any time."""
+    both = _autoencoder(shop)
+    start = copy.deepcopy(both.decoder).requires_grad_()
+    trainee = Trainee("decoder", start, shop.work, shop.device, shop.scale.decay)
+    critic = Trainee("critic", Critic(), shop.work, shop.device, shop.scale.decay, low=False)
+    for model in (both, trainee.model, critic.model):
+        model.to(memory_format=torch.channels_last)
+    pictures = shards.Resident(shop.work, shards.TRAINING, shop.scale.resident // 4, shop.device)
+    pictures.refresh(max(1, shop.scale.resident // 4 // shards.SHARD))
+    clock, log, due = Clock(trainee.progress, minutes, total), Log("decoder", shop.scale.log_every), every_minutes(4)
+    decode, judge = shop.compiled(trainee.model), critic.model
+    while clock.is_running():
+        real = to_signed(_cropped(pictures.batch(shop.scale.autoencoder_batch)[0], shop.scale.crop))
+        with torch.no_grad(), torch.autocast(shop.device.type, torch.bfloat16):
+            latents = both.encoder(real) + 0.3 * noise_like(real)
+        with trainee.autocast():
+            painted = decode(trainee.cast(latents))
+        fake = painted.float().detach().requires_grad_()
+        loss, plain = reconstruction_loss(fake, real)
+        (wanted,) = torch.autograd.grad(loss, fake)
+        with critic.autocast():
+            deceived = -judge(critic.cast(fake)).float().mean()
+        (liked,) = torch.autograd.grad(deceived, fake)
+        # The critic's say is held to a part of the reconstruction's, whatever scale it has learnt to speak in.
+        weight = (
+            0.5 * wanted.norm() / (liked.norm() + 1e-8) * min(1.0, trainee.steps_here / (4 * shop.scale.warm_steps))
+        )
+        painted.backward((wanted + weight * liked).to(painted.dtype))
+        rate = clock.rate(shop.scale.autoencoder_rate / 3, shop.scale.warm_steps, trainee.steps_here)
+        trainee.step(rate)
+        with critic.autocast():
+            on_real, on_fake = judge(critic.cast(real)).float(), judge(critic.cast(fake.detach())).float()
+        doubt = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
+        doubt.backward()
+        critic.step(rate)
+        log.add(trainee, len(real), error=plain, doubt=doubt)
+        if next(due):
+            trainee.save()
+    trainee.save()
+    critic.save()
+    return log
+
+
+def _autoencoder(shop: Workshop) -> Autoencoder:
+    """The trained one, with the crisp decoder if there is one."""
+    return load_autoencoder(shop.work).to(shop.device)
+
+
+def load_autoencoder(work: Path) -> Autoencoder:
+    """The averaged weights in `work`, with the decoder that went on against the critic if there is one."""
+    model = Autoencoder()
+    load_halves(model, weights_file(work, "autoencoder"))
+    if weights_file(work, "decoder").exists():
+        load_halves(model.decoder, weights_file(work, "decoder"))
+    return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def write_latents(shop: Workshop) -> None:
+    """Encode every shard that is there, once; `latents.npy` and `ids.npy` are what the denoiser learns from."""
+    model = _autoencoder(shop).to(memory_format=torch.channels_last)
+    encode = shop.compiled(model.tokens)
+    paths = shards.finished(shop.work, shards.TRAINING)
+    latents, ids = [], []
+    begun = time.monotonic()
+    for shard in shards.load_all(paths):
+        pixels = torch.from_numpy(shard.pictures).to(shop.device)
+        with torch.autocast(shop.device.type, torch.bfloat16):
+            parts = [encode(to_signed(part)) for part in pixels.split(64)]
+        latents.append(torch.cat(parts).half().cpu())
+        ids.append(torch.from_numpy(shard.ids))
+    np.save(shop.work / "latents.npy", torch.cat(latents).numpy())
+    np.save(shop.work / "ids.npy", torch.cat(ids).numpy())
+    count = len(paths) * shards.SHARD
+    print(f"latents of {count} samples, {count / (time.monotonic() - begun):.0f} a second", flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """All latents and captions, on the device."""
+
+    latents: Tensor
+    ids: Tensor
+
+    @classmethod
+    def read(cls, shop: Workshop) -> "Latents":
+        latents, ids = (torch.from_numpy(np.load(shop.work / name)) for name in ("latents.npy", "ids.npy"))
+        return cls(latents.to(shop.device), ids.to(shop.device))
+
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """Latents (size, 256, 16) and word pieces of one of each one's captions (size, 20)."""
+        rows = torch.randint(len(self.latents), (size,), device=self.latents.device)
+        wordings = torch.randint(self.ids.shape[1], (size,), device=rows.device)
+        return self.latents[rows].float(), self.ids[rows, wordings]
+
+
+def _on_the_way(data: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents at a time between data (0) and noise (1), the time (logit-normal, arXiv:2403.03206), and the velocity."""
+    noise = torch.randn_like(data)
+    t = torch.sigmoid(torch.randn(len(data), device=data.device))
+    part = t[:, None, None]
+    return (1 - part) * data + part * noise, t, noise - data
+
+
+def train_denoiser(shop: Workshop, minutes: float, total: float | None) -> Log:
+    """Latents out of noise, as the text says."""
+    trainee = Trainee("denoiser", shop.denoiser(), shop.work, shop.device, shop.scale.decay)
+    model = trainee.model
+    assert isinstance(model, Denoiser)
+    text, data = Text(shop.weights, shop.device), Latents.read(shop)
+    forward = shop.compiled(model)
+    clock, log, due = Clock(trainee.progress, minutes, total), Log("denoiser", shop.scale.log_every), every_minutes(4)
+    size = shop.scale.denoiser_batch
+    plain = torch.ones(size, device=shop.device)
+    while clock.is_running():
+        clean, ids = data.batch(size)
+        words = text.encode(ids)
+        noisy, t, velocity = _on_the_way(clean)
+        with trainee.autocast():
+            words = _sometimes_silent(model, words, _NO_TEXT)
+            loss = F.mse_loss(forward(noisy, t, plain, *words).float(), velocity)
+        loss.backward()
+        trainee.step(clock.rate(shop.scale.denoiser_rate, shop.scale.warm_steps, trainee.steps_here))
+        log.add(trainee, size, loss=loss)
+        if next(due):
+            trainee.save()
+    trainee.save()
+    return log
+
+
+Words = tuple[Tensor, Tensor, Tensor]
+
+
+def _sometimes_silent(model: Denoiser, words: Words, probability: float) -> Words:
+    """The words, but for some of the batch what stands for none."""
+    silent = torch.rand(len(words[0]), device=words[0].device) < probability
+    nothing = model.without_text(len(silent))
+    states, pooled, mask = (
+        torch.where(silent.view(-1, *[1] * (said.ndim - 1)), unsaid.to(said.dtype), said)
+        for said, unsaid in zip(words, nothing, strict=True)
+    )
+    return states, pooled, mask
+
+
+def distil(shop: Workshop, minutes: float, total: float | None) -> Log:
+    """Guidance into the weights: one evaluation then does for two (arXiv:2210.03142).
+
+    The denoiser goes on with what guidance of any strength from 1 to 6 makes of its own velocity as the goal. At a
+    strength of 1 it stays what it was, so a negative prompt still works with two evaluations.
+    """
+    teacher = shop.denoiser().to(shop.device).eval().requires_grad_(False)
+    load_halves(teacher, weights_file(shop.work, "denoiser"))
+    start = copy.deepcopy(teacher).requires_grad_()
+    trainee = Trainee("distilled", start, shop.work, shop.device, min(shop.scale.decay, 0.999))
+    model = trainee.model
+    assert isinstance(model, Denoiser)
+    text, data = Text(shop.weights, shop.device), Latents.read(shop)
+    forward, ask = shop.compiled(model), shop.compiled(teacher)
+    clock, log, due = Clock(trainee.progress, minutes, total), Log("distil", shop.scale.log_every), every_minutes(4)
+    size = shop.scale.denoiser_batch // 2
+    while clock.is_running():
+        clean, ids = data.batch(size)
+        words = text.encode(ids)
+        noisy, t, _ = _on_the_way(clean)
+        guidance = 1 + (_MOST_GUIDANCE - 1) * torch.rand(size, device=shop.device)
+        guidance = torch.where(torch.rand_like(guidance) < 0.2, torch.ones_like(guidance), guidance)
+        with torch.no_grad(), torch.autocast(shop.device.type, torch.bfloat16):
+            plain = torch.ones(size, device=shop.device)
+            wanted = ask(noisy, t, plain, *words).float()
+            unwanted = ask(noisy, t, plain, *teacher.without_text(size)).float()
+            goal = unwanted + guidance[:, None, None] * (wanted - unwanted)
+            silent = torch.rand(size, device=shop.device) < _NO_TEXT
+            goal = torch.where(silent[:, None, None], unwanted, goal)
+        with trainee.autocast():
+            nothing = model.without_text(size)
+            heard = [
+                torch.where(silent.view(-1, *[1] * (said.ndim - 1)), unsaid.to(said.dtype), said)
+                for said, unsaid in zip(words, nothing, strict=True)
+            ]
+            loss = F.mse_loss(forward(noisy, t, guidance, *heard).float(), goal)
+        loss.backward()
+        trainee.step(clock.rate(shop.scale.denoiser_rate / 4, shop.scale.warm_steps, trainee.steps_here))
+        log.add(trainee, size, loss=loss)
+        if next(due):
+            trainee.save()
+    trainee.save()
+    return log
+
+
+def matcher(shop: Workshop, minutes: float, total: float | None) -> Log:
+    """The model that judges pictures by their captions; see `matcher`."""
+    batch = {"cuda": 512, "cpu": 96}[shop.device.type] if not shop.proof else 16
+    room = min(shop.scale.matching_samples, shop.scale.resident)
+    pictures = shards.Resident(shop.work, shards.MATCHING_SPLIT, room, shop.device)
+    text = Text(shop.weights, shop.device)
+    return train_matcher(shop.work, pictures, text, batch, minutes, total, shop.scale.warm_steps, shop.scale.log_every)
+
+
+_SHARES = {"autoencoder": 0.30, "denoiser": 0.50, "decoder": 0.08, "distil": 0.06, "matcher": 0.06}
+"""What part of the time each phase gets in `all`."""
+
+
+def everything(shop: Workshop, minutes: float) -> None:
+    """All phases one after the other, while a process of its own renders."""
+    background = _render_beside(shop)
+    train_autoencoder(shop, minutes * _SHARES["autoencoder"], None)
+    write_latents(shop)
+    train_denoiser(shop, minutes * _SHARES["denoiser"], None)
+    train_decoder(shop, minutes * _SHARES["decoder"], None)
+    distil(shop, minutes * _SHARES["distil"], None)
+    background.wait()
+    matcher(shop, minutes * _SHARES["matcher"], None)
+
+
+def _render_beside(shop: Workshop) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "otter.training.train256", "render", *sys.argv[2:]]
+    return subprocess.Popen(command)
+
+
+def main() -> None:
+    phases: dict[str, Callable[[Workshop, float, float | None], object]] = {
+        "autoencoder": train_autoencoder,
+        "decoder": train_decoder,
+        "denoiser": train_denoiser,
+        "distil": distil,
+        "matcher": matcher,
+    }
+    parser = argparse.ArgumentParser(description="Train otter-1 at 256 pixels.")
+    parser.add_argument("phase", choices=["render", "latents", *phases, "all"])
+    parser.add_argument("--work", type=Path, default=Path("build/otter"))
+    parser.add_argument("--originals", type=Path, default=Path("build/otter/originals.zip"))
+    parser.add_argument(
+        "--weights", type=Path, default=Path("otter/src/pinxit_otter/weights"), help="of the text encoder"
+    )
+    parser.add_argument("--minutes", type=float, default=10, help="of this run")
+    parser.add_argument("--total", type=float, help="minutes of the phase over all runs, if this is not the only one")
+    parser.add_argument("--samples", type=int, help="how many to render")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, help="of PyTorch on a CPU")
+    parser.add_argument("--proof", action="store_true", help="tiny: proves that it runs")
+    wishes = parser.parse_args()
+    shop = _workshop(wishes)
+    torch.manual_seed(time.time_ns() % (1 << 31))
+    torch.set_float32_matmul_precision("high")
+    if wishes.threads:
+        torch.set_num_threads(wishes.threads)
+    if wishes.phase == "render":
+        render(shop)
+        render(shop, shards.MATCHING_SPLIT)
+    elif wishes.phase == "latents":
+        write_latents(shop)
+    elif wishes.phase == "all":
+        everything(shop, wishes.minutes)
+    else:
+        phases[wishes.phase](shop, wishes.minutes, wishes.total)
+
+
+def _workshop(wishes: argparse.Namespace) -> Workshop:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    scale = SCALES["proof" if wishes.proof else device.type]
+    if wishes.samples:
+        scale = Scale(**{**{name: getattr(scale, name) for name in scale.__slots__}, "samples": wishes.samples})
+    return Workshop(
+        wishes.work, wishes.originals, wishes.weights, device, scale, wishes.proof, max(1, wishes.processes)
+    )
+
+
+if __name__ == "__main__":
+    main()
