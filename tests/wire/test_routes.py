@@ -35,6 +35,7 @@ EXPECTED = {
     "DELETE /v1/images/{image_id:id}": Access(Scope.IMAGES_WRITE, stranger=404),
     "GET /v1/generations/{generation_id:id}": Access(Scope.IMAGES_READ, stranger=404),
     "DELETE /v1/generations/{generation_id:id}": Access(Scope.IMAGES_WRITE, stranger=404),
+    "GET /v1/usage": Access(Scope.USAGE_READ),
     "GET /v1/keys": Access(Scope.KEYS_MANAGE),
     "POST /v1/keys": Access(Scope.KEYS_MANAGE, status=201, stranger=201, body={"scopes": ["keys:manage"]}),
     "GET /v1/keys/{key_id:id}": Access(Scope.KEYS_MANAGE, stranger=404),

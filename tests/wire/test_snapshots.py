@@ -204,6 +204,17 @@ async def test_error_of_too_little_credit(make_wire: MakeWire):
     snapshot.check("error_insufficient_credits", await wire.generate(model="priced"))
 
 
+async def test_error_of_too_many(make_wire: MakeWire):
+    wire = await make_wire(requests_per_minute=1)
+    snapshot.check("generations_limited", await wire.generate(seed=7))
+    snapshot.check("error_rate_limit_error", await wire.generate())
+
+
+async def test_usage(wire: Front):
+    await wire.generate(n=2, seed=7)
+    snapshot.check("usage", await get(wire, "/v1/usage?group_by=model"))
+
+
 async def test_error_of_a_deadline(make_wire: MakeWire):
     wire = await make_wire(FakeBackend(gates={1: asyncio.Event()}))
     headers = {"x-pinxit-generation": "gen_" + "c" * 32}

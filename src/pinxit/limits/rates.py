@@ -133,7 +133,7 @@ class Limiter:
         for party, kind, limit in limited:
             wait = self._bucket(kind, party.id, now).wait(count, limit, now)
             if wait > longest:
-                longest, refusal = wait, f"{party.called} may ask for {limit} {kind} a minute."
+                longest, refusal = wait, f"{party.called} may ask for no more than {limit} {kind} a minute."
         if longest:
             raise RateLimited(refusal, retry_after_seconds=longest / 1e9)
         for party, kind, limit in limited:

@@ -52,7 +52,8 @@ def shape(engine: Engine) -> dict[str, object]:
     tables = [table for table in found.get_table_names() if table != "alembic_version"]
     shapes: dict[str, object] = {}
     for table in tables:
-        columns = [(column["name"], column["nullable"], column["primary_key"]) for column in found.get_columns(table)]
+        # A column that a later migration adds stands last: the order is nobody's business.
+        columns = {(column["name"], column["nullable"], column["primary_key"]) for column in found.get_columns(table)}
         keys = [found.get_pk_constraint(table), *found.get_foreign_keys(table), *found.get_unique_constraints(table)]
         shapes[table] = columns, sorted(map(str, keys))
     with engine.connect() as connection:

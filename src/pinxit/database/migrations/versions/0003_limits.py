@@ -37,15 +37,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_key_spend_account_id"),
         sa.CheckConstraint("spent_micros >= 0 AND held_micros >= 0", name="ck_key_spend_amounts"),
     )
-    _look_for_files_of_cancelled_orders_too()
     _count_pictures()
     _count_spending()
-
-
-def _look_for_files_of_cancelled_orders_too() -> None:
-    left = sa.text("status IN ('failed', 'cancelled') AND storage_keys <> '[]'")
-    op.drop_index("ix_generations_files_to_remove", "generations")
-    op.create_index("ix_generations_files_to_remove", "generations", ["id"], sqlite_where=left, postgresql_where=left)
 
 
 def _count_pictures() -> None:
