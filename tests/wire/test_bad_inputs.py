@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from front import Front
 
+from front import Front
 from pinxit.database.tables import generations
 from pinxit.keys.model import Scope
 from pinxit.keys.service import local_caller

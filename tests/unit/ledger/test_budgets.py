@@ -211,6 +211,7 @@ def test_damage_is_found(connection: Connection, damage: str, told: str) -> None
     assert told in problem
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)))
 def test_every_moment_lies_in_one_span_of_each_period(moment: datetime) -> None:
     moment = moment.replace(tzinfo=UTC)
@@ -293,6 +294,7 @@ def test_what_is_no_amount_is_refused(written: object) -> None:
     assert refused.value.param == "usd"
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2**53))
 def test_amounts_survive_being_written(micros: int) -> None:
     assert to_micros(to_text(micros), param="usd") == micros
