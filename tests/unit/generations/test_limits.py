@@ -35,7 +35,13 @@ async def until_painting(front: Front, orders: int = 1) -> None:
             await asyncio.sleep(0)
 
 
+def stop_clock(front: Front) -> None:
+    """No token comes back while the test runs."""
+    front.house.services.generations._limiter._clock = lambda: 10**12
+
+
 async def limited(front: Front, **limits: int) -> dict[str, str]:
+    stop_clock(front)
     return bearer(await front.make_key(limits=Limits(**limits)))
 
 
@@ -48,10 +54,8 @@ async def test_over_the_limit_is_429_with_a_time_to_come_back(front: Front) -> N
     answer = await front.generate(key)
     assert (answer.status_code, answer.json()["error"]["type"]) == (429, "rate_limit_error")
     assert answer.json()["error"] == {**answer.json()["error"], "param": "", "code": 429}
-    assert 1 <= int(answer.headers["retry-after"]) <= 60
-    assert 0 < int(answer.headers["retry-after-ms"]) <= 60_000
-    assert (rates(answer)["limit-requests"], rates(answer)["remaining-requests"]) == ("1", "0")
-    assert rates(answer)["reset-requests"].endswith("s")
+    assert (answer.headers["retry-after"], answer.headers["retry-after-ms"]) == ("60", "60000")
+    assert rates(answer) == {"limit-requests": "1", "remaining-requests": "0", "reset-requests": "1m0s"}
     assert len(front.backend.orders) == 1
 
 
@@ -78,6 +82,7 @@ async def test_an_order_for_later_is_limited_too(front: Front) -> None:
 
 async def test_all_keys_of_an_account_share_its_limit(make_front: MakeFront) -> None:
     front = await make_front(requests_per_minute=2)
+    stop_clock(front)
     keys = [bearer(await front.make_key()) for _ in range(3)]
     assert [(await front.generate(key)).status_code for key in keys] == [200, 200, 429]
     other = bearer(await front.make_key(account=await front.make_account()))
