@@ -6,17 +6,18 @@ transaction that holds, posts or voids.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
-from sqlalchemy import Connection, and_, or_, text
+from sqlalchemy import Connection, text
 
-from pinxit.database.tables import key_spend
 from pinxit.errors import BudgetExceeded
 from pinxit.ledger.dollars import to_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOR_EVER = 2**62
+_DAY_MICROS = 86_400_000_000
 
 
 class Period(StrEnum):
@@ -41,7 +42,11 @@ class Span:
 
 def spans(moment: datetime) -> tuple[Span, ...]:
     """Those that `moment` lies in: one of each period."""
-    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return _spans_of(moment.astimezone(UTC).date())
+
+
+@lru_cache(maxsize=64)
+def _spans_of(day: date) -> tuple[Span, ...]:
     month = day.replace(day=1)
     return (
         Span(Period.TOTAL, 0, _FOR_EVER),
@@ -58,6 +63,12 @@ _RESERVE = text("""
     ON CONFLICT (api_key_id, period, period_start)
     DO UPDATE SET held_micros = key_spend.held_micros + excluded.held_micros
     RETURNING period, spent_micros + held_micros AS used_micros
+""")
+_SETTLE = text("""
+    UPDATE key_spend SET held_micros = held_micros - :held, spent_micros = spent_micros + :posted
+    WHERE api_key_id = :key AND ((period = 'total' AND period_start = :total_start)
+                              OR (period = 'day' AND period_start = :day_start)
+                              OR (period = 'month' AND period_start = :month_start))
 """)
 
 
@@ -76,10 +87,10 @@ def hold(
     two orders cannot both have the last of a budget.
     """
     current = spans(now)
-    bounds = {f"{span.period}_{end}": value for span in current for end, value in _bounds(span)}
-    reserved = connection.execute(
-        _RESERVE, {"key": api_key_id, "account": account_id, "micros": micros, **bounds}
-    ).all()
+    starts = {f"{span.period}_start": span.start for span in current}
+    ends = {f"{span.period}_end": span.end for span in current}
+    facts = {"key": api_key_id, "account": account_id, "micros": micros, **starts, **ends}
+    reserved = connection.execute(_RESERVE, facts).all()
     used = {row.period: row.used_micros for row in reserved}
     for span in current:
         budget = budgets.get(span.period)
@@ -89,18 +100,8 @@ def hold(
 
 def settle(connection: Connection, api_key_id: str, held: int, posted: int, *, held_at: datetime) -> None:
     """Of what was held for an order begun at `held_at`, `posted` is spent and the rest is free again."""
-    here = or_(
-        *(and_(key_spend.c.period == span.period, key_spend.c.period_start == span.start) for span in spans(held_at))
-    )
-    connection.execute(
-        key_spend.update()
-        .where(key_spend.c.api_key_id == api_key_id, here)
-        .values(held_micros=key_spend.c.held_micros - held, spent_micros=key_spend.c.spent_micros + posted)
-    )
-
-
-def _bounds(span: Span) -> tuple[tuple[str, int], ...]:
-    return ("start", span.start), ("end", span.end)
+    starts = {f"{span.period}_start": span.start for span in spans(held_at)}
+    connection.execute(_SETTLE, {"key": api_key_id, "held": held, "posted": posted, **starts})
 
 
 def _exceeded(span: Span, budget: int, used: int, price: int) -> BudgetExceeded:
@@ -115,5 +116,5 @@ def _exceeded(span: Span, budget: int, used: int, price: int) -> BudgetExceeded:
     )
 
 
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+def _micros(midnight: date) -> int:
+    return (midnight - _EPOCH.date()).days * _DAY_MICROS

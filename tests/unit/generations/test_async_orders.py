@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from front import Front, MakeFront
+from pinxit.generations import repository
 from pinxit.ledger.invariants import check
 from pinxit.testing.fake_backend import FakeBackend
 
@@ -162,3 +163,14 @@ async def test_another_accounts_order_cannot_be_cancelled_or_followed(front: Fro
     assert (await front.client.delete(path, headers=front.authorization)).status_code == 404
     headers = {**front.authorization, "Accept": "text/event-stream"}
     assert (await front.client.get(path, headers=headers)).status_code == 404
+
+
+async def test_the_files_of_a_cancelled_order_are_not_forgotten(held: Front) -> None:
+    """Where the process ended before it could remove them, the next one does."""
+    accepted = (await held.generate(**{"async": True})).json()
+    await cancel(held, accepted["id"])
+    assert await held.house.database.read(repository.list_with_files_to_remove) == []
+    left = text("UPDATE generations SET storage_keys = '[\"generated/one\"]'")
+    await held.house.database.write(lambda connection: connection.execute(left))
+    (found,) = await held.house.database.read(repository.list_with_files_to_remove)
+    assert found.storage_keys == ("generated/one",)
