@@ -110,3 +110,15 @@ def test_what_was_painted_is_in_the_usage(client, server):
     (usage,) = answer.json()["data"]
     assert usage["model"] == "otter-1"
     assert usage["images"] >= 1
+
+
+def test_a_client_that_gives_up_too_early_pays_for_one_order(client, server):
+    """Its own retries, without a key: each takes the one order over, and the last one has its answer."""
+    hasty = client.with_options(timeout=0.5, max_retries=100)
+    prompt = "a lemon for somebody in a hurry"
+    answer = hasty.images.with_raw_response.generate(prompt=prompt, n=4, extra_body={"num_inference_steps": 50})
+    assert answer.headers["idempotent-replayed"] == "true"
+    assert int(answer.http_request.headers["x-stainless-retry-count"]) >= 1
+    found = server.client.get("/v1/images?limit=100", headers={"Authorization": server.key}).json()["data"]
+    painted = [image["id"] for image in found if image["prompt"] == prompt]
+    assert sorted(painted) == sorted(image.id for image in answer.parse().data)
