@@ -10,6 +10,7 @@ from pinxit.generations.generation import Generation
 from pinxit.keys.model import ApiKey
 from pinxit.library.image import Image
 from pinxit.library.urls import ImageUrls
+from pinxit.webhooks.model import ORDER_EVENTS, Delivery, Endpoint
 
 
 def unix(moment: datetime | None) -> int | None:
@@ -196,4 +197,43 @@ def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
         if order.error_class is None
         else {"type": type_of_class_name(order.error_class), "message": order.error_message},
         "request_id": order.request_id,
+    }
+
+
+def webhook(endpoint: Endpoint) -> dict[str, Any]:
+    """A webhook without its secret."""
+    options = endpoint.options
+    return {
+        "id": endpoint.id,
+        "object": "webhook",
+        "url": options.url,
+        "events": [type_.value for type_ in options.events or ORDER_EVENTS],
+        "description": options.description,
+        "active": options.is_active,
+        "disabled_reason": endpoint.disabled_reason,
+        "created_at": unix(endpoint.created_at),
+        "previous_secret_until": unix(endpoint.previous_until),
+    }
+
+
+def webhook_delivery(delivery: Delivery) -> dict[str, Any]:
+    """An event on its way to a webhook, and what came of it so far."""
+    return {
+        "id": delivery.id,
+        "object": "webhook_delivery",
+        "webhook": delivery.endpoint_id,
+        "event": {
+            "id": delivery.event_id,
+            "type": delivery.type.value,
+            "subject": delivery.subject_id,
+            "sequence": delivery.sequence,
+        },
+        "status": delivery.status.value,
+        "attempts": delivery.attempts,
+        "answered_status": delivery.answered_status,
+        "error": delivery.error,
+        "created_at": unix(delivery.created_at),
+        "attempted_at": unix(delivery.attempted_at),
+        "delivered_at": unix(delivery.delivered_at),
+        "next_attempt_at": unix(delivery.due_at),
     }
