@@ -1,6 +1,7 @@
 """The OpenAPI document: FastAPI's list of routes, our schemas, and the two hot routes that FastAPI does not run."""
 
 import json
+from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI
@@ -65,7 +66,7 @@ def openapi_document(app: FastAPI) -> bytes:
 
 
 def _from_fastapi(app: FastAPI) -> dict[str, Any]:
-    document = app.openapi()
+    document = deepcopy(app.openapi())  # FastAPI keeps what it gives
     for operations in document["paths"].values():
         for operation in operations.values():
             _describe(operation, name=_handler_name(operation))

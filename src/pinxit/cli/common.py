@@ -38,20 +38,31 @@ def print_json(content: Any) -> None:
 
 
 @asynccontextmanager
-async def key_service(settings: Settings) -> AsyncIterator[Any]:
-    """The key service over the database of `settings.data_dir`; a running server notices changes within a second."""
+async def open_rows(settings: Settings) -> AsyncIterator[Any]:
+    """The database of `settings.data_dir`, with its default account; a server may be running over it."""
     from pinxit import accounts
     from pinxit.app import DATABASE_FILE, prepare_data_folder, utc_now
     from pinxit.database.sqlite import open_database
-    from pinxit.keys.service import KeyService
 
     prepare_data_folder(settings.data_dir)
     database = open_database(settings.data_dir / DATABASE_FILE)
-    service = KeyService(database, now=utc_now)
     try:
         now = utc_now()
         await database.write(lambda connection: accounts.ensure_default(connection, now))
-        yield service
+        yield database
     finally:
-        await service.close()
         await database.close()
+
+
+@asynccontextmanager
+async def key_service(settings: Settings) -> AsyncIterator[Any]:
+    """The key service over the database of `settings.data_dir`; a running server notices changes within a second."""
+    from pinxit.app import utc_now
+    from pinxit.keys.service import KeyService
+
+    async with open_rows(settings) as database:
+        service = KeyService(database, now=utc_now)
+        try:
+            yield service
+        finally:
+            await service.close()

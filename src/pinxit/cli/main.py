@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pinxit import __version__
-from pinxit.cli import config, generate, keys, models, serve
+from pinxit.cli import config, generate, keys, models, serve, webhooks
 from pinxit.errors import PinxitError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command(name="serve")(serve.serve)
 app.command(name="generate")(generate.generate)
 app.command(name="models")(models.models)
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(config.app, name="config")
 
 
