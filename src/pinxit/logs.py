@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import structlog
 
-_SECRET = re.compile(r"\bsk-[A-Za-z0-9_-]{6,}")
+_SECRET = re.compile(r"\b(sk-|whsec_)[A-Za-z0-9_+/=-]{6,}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MAX_CHARACTERS = 4000
 
@@ -67,5 +67,5 @@ def _clean(value: Any) -> Any:
         return [_clean(inner) for inner in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = _SECRET.sub("sk-…", str(value)[:_MAX_CHARACTERS])
+    text = _SECRET.sub(r"\1…", str(value)[:_MAX_CHARACTERS])
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)

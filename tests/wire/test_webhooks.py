@@ -1,14 +1,14 @@
 """/v1/webhooks as its owner sees it, and the events that orders end with."""
 
 import asyncio
-import logging
+import base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
 import pytest
 from jsonschema import Draft202012Validator
-from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from front import Front
 from pinxit.database.tables import generations, webhook_deliveries, webhook_events
@@ -78,26 +78,26 @@ async def test_made_shown_changed_deleted(owner: Owner) -> None:
     await owner.call("DELETE", f"/{made['id']}", 404)
 
 
-async def test_a_secret_is_shown_once_and_kept_nowhere(
-    owner: Owner, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    made = await owner.create(url="https://hooks.example/path-with-a-token")
-    rotated = await owner.call("PATCH", f"/{made['id']}", rotate_secret=True)
+async def test_a_secret_is_shown_once_and_kept_nowhere(near: Owner, make_receiver: MakeReceiver) -> None:
+    receiver = await make_receiver(500, 200)
+    with capture_logs() as lines:
+        made = await near.create(url=f"{receiver.url}/path-with-a-token")
+        rotated = await near.call("PATCH", f"/{made['id']}", rotate_secret=True)
+        await near.call("POST", f"/{made['id']}/test", 201)
+        await receiver.wait_for(1)
     secrets = [made["secret"], rotated["secret"]]
     assert secrets[0] != secrets[1]
     assert rotated["previous_secret_until"] > rotated["created_at"]
-    shown = (await owner.request("GET")).text + (await owner.request("GET", f"/{made['id']}")).text
+    shown = (await near.request("GET")).text + (await near.request("GET", f"/{made['id']}")).text
     assert "secret" not in shown.replace("previous_secret_until", "")
-    await owner.front.house.database.read(lambda connection: connection.execute(text("SELECT 1")))
-    kept = b"".join(path.read_bytes() for path in owner.front.house.services.settings.data_dir.glob("pinxit.db*"))
-    captured = capsys.readouterr()
-    logged = caplog.text + captured.out + captured.err
+    kept = b"".join(path.read_bytes() for path in near.front.house.services.settings.data_dir.glob("pinxit.db*"))
+    logged = repr(lines)
     assert made["id"] in logged
     assert "path-with-a-token" not in logged
     for secret in secrets:
         assert secret not in shown + logged
         assert secret.removeprefix("whsec_").encode() not in kept
+        assert base64.b64decode(secret.removeprefix("whsec_")) not in kept
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,8 @@ class Deliverer:
                 await self._sweep()
             except StorageUnavailable as error:
                 log.error("webhooks_not_looked_at", error=error.message)
+            except Exception:
+                log.exception("webhooks_crashed")
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._woken.wait()

@@ -417,6 +417,26 @@ async def test_it_wakes_without_looking(
     assert receiver.types == ["generation.failed", "generation.completed", "ping"]
 
 
+async def test_a_database_that_fails_for_a_while_stops_nothing(
+    post: Post, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinxit.webhooks.deliverer.LOOK_SECONDS", 0.01)
+    receiver = await make_receiver()
+    await post.add(receiver)
+    errors = [StorageUnavailable(), ValueError("a bug"), StorageUnavailable()]
+
+    class Failing(Forgetful):
+        async def read(self, unit: Callable[[Connection], Any]) -> Any:
+            if errors:
+                raise errors.pop()
+            return await self._database.read(unit)
+
+    await post.tell()
+    await post.another(Failing(post.database)).start(is_alone=False)
+    await receiver.wait_for(1)
+    assert errors == []
+
+
 async def test_a_stop_waits_a_moment_for_receivers(post: Post, make_receiver: MakeReceiver) -> None:
     receiver = await make_receiver(gate=asyncio.Event())
     assert receiver.gate is not None

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import Connection
 from typer.testing import CliRunner
 
@@ -40,9 +42,15 @@ class Pinxit:
 
 
 @pytest.fixture
-def pinxit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pinxit:
+def pinxit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pinxit]:
+    """Its log lines go nowhere, and the next test's are as before."""
     monkeypatch.chdir(tmp_path)
-    return Pinxit(tmp_path / "data")
+    monkeypatch.setattr(
+        "pinxit.logs.configure", lambda *_: structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    )
+    before = structlog.get_config()
+    yield Pinxit(tmp_path / "data")
+    structlog.configure(**before)
 
 
 def test_made_listed_deleted(pinxit: Pinxit) -> None:
