@@ -19,6 +19,7 @@ from pinxit.keys.model import KeyOptions
 from pinxit.keys.service import local_caller
 from pinxit.settings import load_settings
 from pinxit.testing.fake_backend import FakeBackend
+from receiver import MakeReceiver, Receiver
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -71,3 +72,17 @@ async def make_front(tmp_path: Path, blank_database: bytes) -> AsyncIterator[Mak
 async def front(make_front: MakeFront) -> Front:
     """A house with the default settings."""
     return await make_front()
+
+
+@pytest.fixture
+async def make_receiver() -> AsyncIterator[MakeReceiver]:
+    """Builds receivers of webhooks on loopback."""
+    async with AsyncExitStack() as stack:
+
+        async def make(*answers: int | str, **options: Any) -> Receiver:
+            receiver = Receiver(list(answers) or [200], **options)
+            runner = await receiver.start()
+            stack.push_async_callback(runner.cleanup)
+            return receiver
+
+        yield make

@@ -1,15 +1,17 @@
 """Assembly: builds everything once and hands it on. The only module that knows every room."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
+from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -17,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pinxit import __version__, accounts
-from pinxit.api.context import Services
+from pinxit.api import shapes
+from pinxit.api.context import Services, base_url_without_request
 from pinxit.api.openapi import openapi_document
 from pinxit.api.rations import RATE_HEADERS
 from pinxit.api.routes import hot_routes, router
@@ -29,6 +32,9 @@ from pinxit.catalog.price import PriceList, PriceRule
 from pinxit.database.interface import Database
 from pinxit.database.sqlite import open_database
 from pinxit.errors import PinxitError, StartupError
+from pinxit.generations import repository as orders
+from pinxit.generations.announcing import Announcer
+from pinxit.generations.generation import Generation, Status
 from pinxit.generations.service import GenerationService
 from pinxit.keys.model import Limits
 from pinxit.keys.service import KeyService
@@ -40,18 +46,36 @@ from pinxit.limits.gate import Gate
 from pinxit.limits.rates import Limiter
 from pinxit.moderation import Moderator
 from pinxit.moderation.word_list import load_word_list
+from pinxit.network.http import GuardedHttp
 from pinxit.runners.inline import InlineRunner
 from pinxit.runners.interface import Runner
 from pinxit.runners.process import ProcessRunner
 from pinxit.settings import ModelEntry, Settings
 from pinxit.storage.local import LocalStorage
 from pinxit.usage.usage import UsageService
+from pinxit.webhooks import outbox
+from pinxit.webhooks.deliverer import Deliverer
+from pinxit.webhooks.model import EventType
+from pinxit.webhooks.secret import WebhookSecrets
+from pinxit.webhooks.service import WebhookService
 
 log = structlog.get_logger(__name__)
 
 DATABASE_FILE = "pinxit.db"
 SIGNING_FILE = "signing.key"
 PICTURES_FOLDER = "pictures"
+
+EVENTS = {
+    Status.COMPLETED: EventType.COMPLETED,
+    Status.FAILED: EventType.FAILED,
+    Status.CANCELLED: EventType.CANCELLED,
+    Status.UNKNOWN: EventType.FAILED,
+}
+"""How webhooks tell the end of an order; its own status is in the data."""
+
+
+WEBHOOK_GRACE_SECONDS = 2.0
+"""How long a stopping server waits for receivers; who has not answered by then hears it again from the next one."""
 
 
 def utc_now() -> datetime:
@@ -66,6 +90,8 @@ class House:
     database: Database
     storage: LocalStorage
     moderator: Moderator
+    deliverer: Deliverer
+    is_server: bool
     _proving: "asyncio.Task[None] | None" = None
 
     async def start(self) -> None:
@@ -73,6 +99,8 @@ class House:
         now = utc_now()
         await self.database.write(lambda connection: accounts.ensure_default(connection, now))
         await self.services.generations.start()
+        if self.is_server:
+            await self.deliverer.start(is_alone=True)
         self._proving = asyncio.create_task(self._prove_ledger())
         for runner in self.services.runners.values():
             await runner.start()
@@ -85,6 +113,7 @@ class House:
     async def close(self, grace_seconds: float) -> None:
         """Finish the orders under way, then let go of everything, the latest first."""
         await self.services.generations.close(grace_seconds)
+        await self.deliverer.close(WEBHOOK_GRACE_SECONDS)
         for runner in self.services.runners.values():
             await runner.close()
         await self.services.keys.close()
@@ -107,13 +136,17 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
     moderator = load_word_list(settings.moderation_words, settings.moderation_words_file)
     database = open_database(settings.data_dir / DATABASE_FILE)
     storage = LocalStorage(settings.data_dir / PICTURES_FOLDER)
+    signing_secret = load_secret(settings.data_dir / SIGNING_FILE)
     library = Library(
         database,
         storage,
-        ImageUrls(load_secret(settings.data_dir / SIGNING_FILE)),
+        ImageUrls(signing_secret),
         min_free_bytes=settings.min_free_disk_bytes,
         now=utc_now,
     )
+    http = GuardedHttp(allowed_networks=settings.webhook_allowed_networks)
+    webhook_secrets = WebhookSecrets(signing_secret)
+    deliverer = Deliverer(database, http, webhook_secrets, now=utc_now)
     runners = {backend.name: _runner(backend, settings) for backend in painters}
     generations = GenerationService(
         database=database,
@@ -128,6 +161,7 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         owns_folder=owns_folder,
         is_billed=settings.billing == "credits",
         url_ttl=None if settings.url_ttl_seconds is None else timedelta(seconds=settings.url_ttl_seconds),
+        announcer=Announcer(_recorder(settings, library.urls), deliverer.wake),
     )
     services = Services(
         settings=settings,
@@ -135,12 +169,35 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         keys=KeyService(database, now=utc_now),
         generations=generations,
         library=library,
+        webhooks=WebhookService(database, http, webhook_secrets, now=utc_now, wake=deliverer.wake),
         runners=runners,
         byte_budget=ByteBudget(settings.request_memory_bytes),
         usage=UsageService(database, now=utc_now),
         now=utc_now,
     )
-    return House(services, database, storage, moderator)
+    return House(services, database, storage, moderator, deliverer, is_server=owns_folder)
+
+
+def _recorder(settings: Settings, urls: ImageUrls) -> Callable[[Connection, Generation], None]:
+    """Writes an order's end into the outbox, as GET shows it from then on."""
+    base = base_url_without_request(settings)
+
+    def record(connection: Connection, ended: Generation) -> None:
+        def data() -> dict[str, Any]:
+            shown = orders.find(connection, ended.account_id, ended.id)
+            assert shown is not None
+            return shapes.generation(shown, urls, base)
+
+        outbox.append(
+            connection,
+            account_id=ended.account_id,
+            subject_id=ended.id,
+            type_=EVENTS[ended.status],
+            data=data,
+            now=ended.finished_at or ended.created_at,
+        )
+
+    return record
 
 
 def installed_backends() -> list[Backend]:

@@ -6,7 +6,7 @@ import uuid
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 GENERATION_ID = re.compile(r"gen_[0-9a-f]{32}")
-_SECRET = re.compile(r"\bsk-[A-Za-z0-9_-]{6,}|sk-[A-Za-z0-9_-]{43}")
+_SECRET = re.compile(r"\b(sk-)[A-Za-z0-9_-]{6,}|(sk-)[A-Za-z0-9_-]{43}|\b(whsec_)[A-Za-z0-9_+/=-]{6,}")
 
 
 def new_id(prefix: str) -> str:
@@ -29,5 +29,5 @@ def request_id(proposed: str | None) -> str:
 
 
 def hide_secrets(text: str) -> str:
-    """`text` with every API key in it, ours or an upstream's, cut to `sk-…`: for messages and log lines."""
-    return _SECRET.sub("sk-…", text)
+    """`text` with every API key, ours or an upstream's, and webhook secret cut short: for messages and log lines."""
+    return _SECRET.sub(lambda found: (found[1] or found[2] or found[3]) + "…", text)

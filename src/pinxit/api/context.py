@@ -15,6 +15,7 @@ from pinxit.limits.byte_budget import ByteBudget
 from pinxit.runners.interface import Runner
 from pinxit.settings import Settings
 from pinxit.usage.usage import UsageService
+from pinxit.webhooks.service import WebhookService
 
 REQUEST_ID = "pinxit.request_id"
 """Key of the scope under which the request's id is found."""
@@ -31,6 +32,7 @@ class Services:
     keys: KeyService
     generations: GenerationService
     library: Library
+    webhooks: WebhookService
     runners: dict[str, Runner]
     byte_budget: ByteBudget
     usage: UsageService
@@ -64,7 +66,16 @@ def base_url(scope: Scope, settings: Settings) -> str:
     if _host_name(host) in settings.allowed_hosts and scheme in ("http", "https"):
         return f"{scheme}://{host}"
     bound, port = scope.get("server") or (settings.host, settings.port)
-    return f"http://{f'[{bound}]' if ':' in bound else bound}:{port}"
+    return _address(bound, port)
+
+
+def base_url_without_request(settings: Settings) -> str:
+    """Where clients reach us as far as the settings say, without a slash at the end."""
+    return settings.public_url or _address(settings.host, settings.port)
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _from_trusted_proxy(scope: Scope, settings: Settings) -> bool:

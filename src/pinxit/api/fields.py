@@ -18,6 +18,8 @@ _JSON_TYPES = {
     float: "a number",
 }
 
+MAX_PAGE = 100
+DEFAULT_PAGE = 20
 
 Outside = type[InvalidRequest | InvalidValue]
 
@@ -86,6 +88,25 @@ class Fields:
             return value
         full = self._prefix + name
         raise InvalidRequest(f"{full} must be {wanted}, not {_JSON_TYPES.get(type(value), 'that')}.", param=full)
+
+
+def page_of(query: Mapping[str, str]) -> tuple[str | None, int]:
+    """`after` and `limit` of a list."""
+    text = query.get("limit", str(DEFAULT_PAGE))
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_PAGE):
+        raise InvalidValue(f"limit must be a whole number from 1 to {MAX_PAGE}.", param="limit")
+    return query.get("after"), int(text)
+
+
+def texts(fields: Fields, name: str) -> tuple[str, ...] | None:
+    """An array of strings."""
+    values = fields.array(name)
+    if values is None:
+        return None
+    for value in values:
+        if not isinstance(value, str):
+            raise InvalidRequest(f"{name} must be an array of strings.", param=name)
+    return tuple(values)
 
 
 def _echo(value: str) -> str:

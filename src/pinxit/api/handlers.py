@@ -15,7 +15,7 @@ from pinxit.api import shapes, usage_query
 from pinxit.api.auth import authenticate
 from pinxit.api.body import read_json_object
 from pinxit.api.context import Services, base_url
-from pinxit.api.fields import Fields
+from pinxit.api.fields import Fields, page_of, texts
 from pinxit.api.heartbeat import with_heartbeat
 from pinxit.api.rations import read_budgets, read_limits
 from pinxit.errors import InvalidRequest, InvalidValue
@@ -25,8 +25,6 @@ from pinxit.runners.interface import Status
 from pinxit.usage.csv import to_csv
 
 KEEP_ALIVE_SECONDS = 15.0
-MAX_PAGE = 100
-DEFAULT_PAGE = 20
 MAX_KEY_NAME_CHARACTERS = 200
 MAX_URL_TTL_SECONDS = 604_800
 KEY_FIELDS = frozenset(
@@ -66,7 +64,7 @@ class Handlers:
     # --- images and generations ---
 
     async def list_images(self, request: Request, caller: Caller) -> dict[str, Any]:
-        after, limit = _page(request)
+        after, limit = page_of(request.query_params)
         found = await self._services.library.list(caller.account_id, after=after, limit=limit + 1)
         page = found[:limit]
         return {
@@ -180,7 +178,7 @@ class Handlers:
         return replace(options, **{name: read() for name, read in readers.items() if name in body})
 
     def _models(self, fields: Fields) -> tuple[str, ...] | None:
-        names = _texts(fields, "models")
+        names = texts(fields, "models")
         for name in names or ():
             self._services.catalog.resolve(name)
         return names
@@ -221,26 +219,8 @@ def _may_see(caller: Caller, model_id: str, aliases: tuple[str, ...]) -> bool:
     return allowed is None or bool({model_id, *aliases} & set(allowed))
 
 
-def _page(request: Request) -> tuple[str | None, int]:
-    """`after` and `limit` of a list."""
-    text = request.query_params.get("limit", str(DEFAULT_PAGE))
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_PAGE):
-        raise InvalidValue(f"limit must be a whole number from 1 to {MAX_PAGE}.", param="limit")
-    return request.query_params.get("after"), int(text)
-
-
-def _texts(fields: Fields, name: str) -> tuple[str, ...] | None:
-    values = fields.array(name)
-    if values is None:
-        return None
-    for value in values:
-        if not isinstance(value, str):
-            raise InvalidRequest(f"{name} must be an array of strings.", param=name)
-    return tuple(values)
-
-
 def _scopes(fields: Fields) -> tuple[Scope, ...]:
-    names = _texts(fields, "scopes")
+    names = texts(fields, "scopes")
     if not names:
         raise InvalidValue("A key needs at least one scope.", param="scopes", allowed=[scope.value for scope in Scope])
     try:

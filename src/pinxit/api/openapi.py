@@ -23,11 +23,24 @@ ANSWERS = {
     "get_key": "ApiKey",
     "change_key": "ApiKey",
     "revoke_key": "ApiKey",
+    "list_webhooks": "WebhookList",
+    "create_webhook": "NewWebhook",
+    "get_webhook": "Webhook",
+    "change_webhook": "Webhook",
+    "delete_webhook": "DeletedWebhook",
+    "list_webhook_deliveries": "WebhookDeliveryList",
+    "replay_webhook_delivery": "WebhookDelivery",
+    "test_webhook": "WebhookDelivery",
     "live": "Health",
     "ready": "Health",
 }
 """Handler → schema of its answer."""
-BODIES = {"create_key": "ApiKeyOptions", "change_key": "ApiKeyOptions"}
+BODIES = {
+    "create_key": "ApiKeyOptions",
+    "change_key": "ApiKeyOptions",
+    "create_webhook": "WebhookOptions",
+    "change_webhook": "WebhookChange",
+}
 PUBLIC = frozenset({"live", "ready", "get_picture"})
 """Operations that need no API key."""
 
@@ -62,6 +75,7 @@ def openapi_document(app: FastAPI) -> bytes:
     document = _from_fastapi(app)
     document["paths"]["/v1/images/generations"] = {"post": _generations()}
     document["paths"]["/image/{key}"] = {"get": _picture("get_picture"), "head": _picture("head_picture")}
+    document["webhooks"] = {"event": {"post": _webhook()}}
     document["components"] = {
         "schemas": SCHEMAS,
         "securitySchemes": {
@@ -74,9 +88,9 @@ def openapi_document(app: FastAPI) -> bytes:
 
 def _from_fastapi(app: FastAPI) -> dict[str, Any]:
     document = deepcopy(app.openapi())  # FastAPI keeps what it gives
-    for path, operations in document["paths"].items():
+    for operations in document["paths"].values():
         for operation in operations.values():
-            _describe(operation, name=_handler_name(operation), path=path)
+            _describe(operation, name=_handler_name(operation))
     return document
 
 
@@ -85,7 +99,7 @@ def _handler_name(operation: dict[str, Any]) -> str:
     return str(operation["summary"]).lower().replace(" ", "_")
 
 
-def _describe(operation: dict[str, Any], *, name: str, path: str) -> None:
+def _describe(operation: dict[str, Any], *, name: str) -> None:
     operation["operationId"] = name
     success = "201" if "201" in operation["responses"] else "200"
     operation["responses"] = {success: _json("The answer.", ANSWERS[name]), **_errors()}
@@ -93,7 +107,7 @@ def _describe(operation: dict[str, Any], *, name: str, path: str) -> None:
         operation["responses"]["503"] = _json("Not yet; `backends` says why.", "Health")
     if name in BODIES:
         operation["requestBody"] = _body(BODIES[name])
-    if path == "/v1/images":
+    if name in ("list_images", "list_webhook_deliveries"):
         operation["parameters"] = [*operation.get("parameters", []), *_PAGING]
     if name == "get_usage":
         operation["parameters"] = [*operation.get("parameters", []), *_USAGE]
@@ -122,6 +136,26 @@ def _generations() -> Schema:
             **_errors(),
         },
         "security": [{"bearer": []}, {"raw": []}],
+    }
+
+
+def _webhook() -> Schema:
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    return {
+        "operationId": "receive_event",
+        "summary": "What a webhook receives",
+        "description": "Signed by Standard Webhooks. At least once: the same event again has the same `webhook-id`.",
+        "tags": ["webhooks"],
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}} for name in names
+        ],
+        "requestBody": _body("WebhookEvent"),
+        "responses": {
+            "2XX": {"description": "It has arrived."},
+            "410": {"description": "Send no more: the webhook becomes inactive."},
+            "default": {"description": "It is sent again, for about 24 hours."},
+        },
+        "security": [],
     }
 
 

@@ -10,6 +10,7 @@ from pinxit.api.context import Services
 from pinxit.api.handlers import Handlers, caller_with
 from pinxit.api.images import GenerationsEndpoint
 from pinxit.api.pictures import PictureEndpoint
+from pinxit.api.webhooks import WebhookHandlers
 from pinxit.keys.model import Caller, Scope
 
 
@@ -41,6 +42,7 @@ def router(services: Services) -> APIRouter:
     anybody in.
     """
     handle = Handlers(services)
+    webhooks = WebhookHandlers(services)
     routes = APIRouter()
 
     def holder_of(scope: Scope) -> Any:
@@ -51,6 +53,7 @@ def router(services: Services) -> APIRouter:
     images_writer = Annotated[Caller, holder_of(Scope.IMAGES_WRITE)]
     usage_reader = Annotated[Caller, holder_of(Scope.USAGE_READ)]
     keys_manager = Annotated[Caller, holder_of(Scope.KEYS_MANAGE)]
+    webhooks_manager = Annotated[Caller, holder_of(Scope.WEBHOOKS_MANAGE)]
 
     @routes.get("/v1/models", tags=["models"])
     async def list_models(caller: models_reader) -> Any:
@@ -116,6 +119,46 @@ def router(services: Services) -> APIRouter:
     async def revoke_key(caller: keys_manager, key_id: str) -> Any:
         """Revoke a key for good, everywhere within a second."""
         return await handle.revoke_key(caller, key_id)
+
+    @routes.get("/v1/webhooks", tags=["webhooks"])
+    async def list_webhooks(caller: webhooks_manager) -> Any:
+        """The account's webhooks, newest first, without their secrets."""
+        return await webhooks.list_webhooks(caller)
+
+    @routes.post("/v1/webhooks", status_code=201, tags=["webhooks"])
+    async def create_webhook(request: Request, caller: webhooks_manager) -> Any:
+        """A new webhook; its signing secret is in this answer only."""
+        return await webhooks.create_webhook(request, caller)
+
+    @routes.get("/v1/webhooks/{webhook_id:id}", tags=["webhooks"])
+    async def get_webhook(caller: webhooks_manager, webhook_id: str) -> Any:
+        """One webhook without its secret."""
+        return await webhooks.get_webhook(caller, webhook_id)
+
+    @routes.patch("/v1/webhooks/{webhook_id:id}", tags=["webhooks"])
+    async def change_webhook(request: Request, caller: webhooks_manager, webhook_id: str) -> Any:
+        """Change a webhook; `rotate_secret` gives it a new secret, beside which the old one signs for another day."""
+        return await webhooks.change_webhook(request, caller, webhook_id)
+
+    @routes.delete("/v1/webhooks/{webhook_id:id}", tags=["webhooks"])
+    async def delete_webhook(caller: webhooks_manager, webhook_id: str) -> Any:
+        """Delete a webhook and its deliveries."""
+        return await webhooks.delete_webhook(caller, webhook_id)
+
+    @routes.get("/v1/webhooks/{webhook_id:id}/deliveries", tags=["webhooks"])
+    async def list_webhook_deliveries(request: Request, caller: webhooks_manager, webhook_id: str) -> Any:
+        """What was sent and what came of it, for 30 days, newest first; `status=dead` shows what was given up."""
+        return await webhooks.list_webhook_deliveries(request, caller, webhook_id)
+
+    @routes.post("/v1/webhooks/{webhook_id:id}/deliveries/{delivery_id:id}/replay", tags=["webhooks"])
+    async def replay_webhook_delivery(caller: webhooks_manager, webhook_id: str, delivery_id: str) -> Any:
+        """Send an event again, with the same id and body."""
+        return await webhooks.replay_webhook_delivery(caller, webhook_id, delivery_id)
+
+    @routes.post("/v1/webhooks/{webhook_id:id}/test", status_code=201, tags=["webhooks"])
+    async def test_webhook(caller: webhooks_manager, webhook_id: str) -> Any:
+        """Send a `ping` to try a webhook out; the deliveries say what came of it."""
+        return await webhooks.test_webhook(caller, webhook_id)
 
     @routes.get("/health/live", tags=["health"])
     async def live() -> Any:

@@ -4,6 +4,7 @@ from typing import Any
 
 from pinxit.api.errors import TYPES
 from pinxit.keys.model import Scope
+from pinxit.webhooks.model import ORDER_EVENTS, DeliveryStatus, EventType
 
 Schema = dict[str, Any]
 
@@ -79,6 +80,25 @@ _KEY: dict[str, Schema] = {
     "created_at": INTEGER,
     "revoked_at": _nullable(INTEGER),
     "last_used_at": _nullable(INTEGER),
+}
+_WEBHOOK_OPTIONS: dict[str, Schema] = {
+    "url": {"type": "string", "maxLength": 2048, "description": "Where to; https, and a public address."},
+    "events": {"type": "array", "items": _enum(*ORDER_EVENTS), "minItems": 1},
+    "description": {"type": "string", "maxLength": 500},
+    "active": {"type": "boolean", "default": True},
+}
+_WEBHOOK: dict[str, Schema] = {
+    "id": STRING,
+    "object": {"const": "webhook"},
+    **_WEBHOOK_OPTIONS,
+    "disabled_reason": _nullable(STRING),
+    "created_at": INTEGER,
+    "previous_secret_until": _nullable(INTEGER),
+}
+_WEBHOOK_SECRET: Schema = {
+    "type": "string",
+    "pattern": "^whsec_",
+    "description": "The signing secret, only in the answer that makes it (Standard Webhooks).",
 }
 _MODEL: dict[str, Schema] = {
     "id": STRING,
@@ -314,6 +334,59 @@ SCHEMAS: dict[str, Schema] = {
                 )
             ),
             "total": _object(_AMOUNTS),
+        }
+    ),
+    "WebhookOptions": _object({**_WEBHOOK_OPTIONS, "events": _nullable(_WEBHOOK_OPTIONS["events"])}, required=["url"]),
+    "WebhookChange": _object(
+        {
+            **_WEBHOOK_OPTIONS,
+            "events": _nullable(_WEBHOOK_OPTIONS["events"]),
+            "rotate_secret": {"type": "boolean", "description": "Make a new secret; the old one signs for 24 hours."},
+        },
+        required=[],
+    ),
+    "Webhook": _object({**_WEBHOOK, "secret": _WEBHOOK_SECRET}, required=list(_WEBHOOK)),
+    "NewWebhook": _object({**_WEBHOOK, "secret": _WEBHOOK_SECRET}),
+    "WebhookList": _object({"object": {"const": "list"}, "data": _array(_ref("Webhook"))}),
+    "DeletedWebhook": _object({"id": STRING, "object": {"const": "webhook"}, "deleted": {"const": True}}),
+    "WebhookDelivery": _object(
+        {
+            "id": STRING,
+            "object": {"const": "webhook_delivery"},
+            "webhook": STRING,
+            "event": _object(
+                {
+                    "id": {"type": "string", "description": "What the receiver sees as `webhook-id`."},
+                    "type": _enum(*EventType),
+                    "subject": {"type": "string", "description": "The generation it is about."},
+                    "sequence": {"type": "integer", "description": "From 1, of this subject."},
+                }
+            ),
+            "status": _enum(*DeliveryStatus),
+            "attempts": INTEGER,
+            "answered_status": _nullable(INTEGER),
+            "error": _nullable(STRING),
+            "created_at": INTEGER,
+            "attempted_at": _nullable(INTEGER),
+            "delivered_at": _nullable(INTEGER),
+            "next_attempt_at": _nullable(INTEGER),
+        }
+    ),
+    "WebhookDeliveryList": _object(
+        {
+            "object": {"const": "list"},
+            "data": _array(_ref("WebhookDelivery")),
+            "first_id": _nullable(STRING),
+            "last_id": _nullable(STRING),
+            "has_more": BOOLEAN,
+        }
+    ),
+    "WebhookEvent": _object(
+        {
+            "type": _enum(*EventType),
+            "timestamp": {"type": "string", "format": "date-time"},
+            "sequence": {"type": "integer", "description": "From 1, of this generation."},
+            "data": {"anyOf": [_ref("Generation"), _object({"webhook": STRING})]},
         }
     ),
     "Health": _object(

@@ -14,6 +14,7 @@ from pinxit.ledger.dollars import MICROS
 from pinxit.library.image import Image
 from pinxit.library.urls import ImageUrls
 from pinxit.usage.usage import Group, Query, Usage, add_up
+from pinxit.webhooks.model import ORDER_EVENTS, Delivery, Endpoint
 
 
 def unix(moment: datetime | None) -> int | None:
@@ -230,3 +231,42 @@ def _groups(each: Usage, groups: Sequence[Group]) -> dict[str, Any]:
 
 def _amounts(each: Usage) -> dict[str, int]:
     return {"orders": each.orders, "images": each.images, "errors": each.errors, "cost_micros": each.cost_micros}
+
+
+def webhook(endpoint: Endpoint) -> dict[str, Any]:
+    """A webhook without its secret."""
+    options = endpoint.options
+    return {
+        "id": endpoint.id,
+        "object": "webhook",
+        "url": options.url,
+        "events": [type_.value for type_ in options.events or ORDER_EVENTS],
+        "description": options.description,
+        "active": options.is_active,
+        "disabled_reason": endpoint.disabled_reason,
+        "created_at": unix(endpoint.created_at),
+        "previous_secret_until": unix(endpoint.previous_until),
+    }
+
+
+def webhook_delivery(delivery: Delivery) -> dict[str, Any]:
+    """An event on its way to a webhook, and what came of it so far."""
+    return {
+        "id": delivery.id,
+        "object": "webhook_delivery",
+        "webhook": delivery.endpoint_id,
+        "event": {
+            "id": delivery.event_id,
+            "type": delivery.type.value,
+            "subject": delivery.subject_id,
+            "sequence": delivery.sequence,
+        },
+        "status": delivery.status.value,
+        "attempts": delivery.attempts,
+        "answered_status": delivery.answered_status,
+        "error": delivery.error,
+        "created_at": unix(delivery.created_at),
+        "attempted_at": unix(delivery.attempted_at),
+        "delivered_at": unix(delivery.delivered_at),
+        "next_attempt_at": unix(delivery.due_at),
+    }

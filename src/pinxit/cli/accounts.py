@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_books, print_json, settings_from
+from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_rows, print_json, settings_from
 from pinxit.errors import Conflict, InvalidValue
 from pinxit.ledger.dollars import to_micros, to_text
 from pinxit.settings import Settings
@@ -112,7 +112,7 @@ def _credits(connection: "Connection", account_id: str) -> Credits:
 async def _list(settings: Settings) -> "list[tuple[Account, Credits]]":
     from pinxit import accounts
 
-    async with open_books(settings) as database:
+    async with open_rows(settings) as database:
         found: list[tuple[Account, Credits]] = await database.read(
             lambda connection: [
                 (account, _credits(connection, account.id)) for account in accounts.list_all(connection)
@@ -128,7 +128,7 @@ async def _balance(settings: Settings, account_id: str) -> Credits:
         accounts.require(connection, account_id)
         return _credits(connection, account_id)
 
-    async with open_books(settings) as database:
+    async with open_rows(settings) as database:
         found: Credits = await database.read(unit)
         return found
 
@@ -143,7 +143,7 @@ async def _top_up(settings: Settings, account_id: str, micros: int, reference: s
         ledger.top_up(connection, account_id, micros, reference=reference, now=utc_now())
         return _credits(connection, account_id)
 
-    async with open_books(settings) as database:
+    async with open_rows(settings) as database:
         try:
             found: Credits = await database.write(unit)
         except Conflict as error:

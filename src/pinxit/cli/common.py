@@ -38,8 +38,8 @@ def print_json(content: Any) -> None:
 
 
 @asynccontextmanager
-async def open_books(settings: Settings) -> AsyncIterator[Any]:
-    """The database of `settings.data_dir`; a server may be running beside."""
+async def open_rows(settings: Settings) -> AsyncIterator[Any]:
+    """The database of `settings.data_dir`, with its default account; a server may be running over it."""
     from pinxit import accounts
     from pinxit.app import DATABASE_FILE, prepare_data_folder, utc_now
     from pinxit.database.sqlite import open_database
@@ -60,7 +60,7 @@ async def key_service(settings: Settings) -> AsyncIterator[Any]:
     from pinxit.app import utc_now
     from pinxit.keys.service import KeyService
 
-    async with open_books(settings) as database:
+    async with open_rows(settings) as database:
         service = KeyService(database, now=utc_now)
         try:
             yield service

@@ -4,7 +4,7 @@ import asyncio
 
 import typer
 
-from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_books, print_json, settings_from
+from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_rows, print_json, settings_from
 from pinxit.errors import StartupError
 from pinxit.settings import Settings
 
@@ -31,7 +31,7 @@ async def _check(settings: Settings) -> list[str]:
 
     if not (settings.data_dir / DATABASE_FILE).is_file():
         raise StartupError(f"There is no database in {settings.data_dir}: name its folder with --data-dir.")
-    async with open_books(settings) as database:
+    async with open_rows(settings) as database:
         storage = LocalStorage(settings.data_dir / PICTURES_FOLDER)
         try:
             return [*await database.read(check), *await check_files(database, storage)]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pinxit import __version__
-from pinxit.cli import accounts, config, fsck, generate, keys, models, serve, usage
+from pinxit.cli import accounts, config, fsck, generate, keys, models, serve, usage, webhooks
 from pinxit.errors import PinxitError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command(name="usage")(usage.usage)
 app.command(name="fsck")(fsck.fsck)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(config.app, name="config")
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_books, print_json, settings_from
+from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_rows, print_json, settings_from
 from pinxit.errors import InvalidValue
 from pinxit.settings import Settings
 
@@ -64,7 +64,7 @@ async def _add_up(
     from pinxit.app import utc_now
     from pinxit.usage.usage import UsageService
 
-    async with open_books(settings) as database:
+    async with open_rows(settings) as database:
         await database.read(lambda connection: require(connection, account))
         service = UsageService(database, now=utc_now)
         wanted = service.query(read_day(from_, param="from"), read_day(to, param="to"), read_groups(group_by))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
@@ -218,4 +219,64 @@ key_spend = Table(
     Column("spent_micros", BigInteger, nullable=False),
     Column("held_micros", BigInteger, nullable=False),
     CheckConstraint("spent_micros >= 0 AND held_micros >= 0", name="ck_key_spend_amounts"),
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("url", Text, nullable=False),
+    Column("events", Json),  # NULL: all of them
+    Column("description", Text, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("disabled_reason", Text),  # why we, not its owner, made it inactive
+    Column("secret_salt", Text, nullable=False),  # what its secret is derived with; see webhooks/secret.py
+    Column("secret_check", Text, nullable=False),
+    Column("previous_salt", Text),
+    Column("previous_until", Timestamp),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),  # the order it is about
+    Column("sequence", Integer, nullable=False),
+    Column("body", Text, nullable=False),  # exactly what is sent and signed, in every try
+    Column("created_at", Timestamp, nullable=False, index=True),
+    UniqueConstraint("subject_id", "sequence"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("endpoint_id", Text, ForeignKey("webhook_endpoints.id"), nullable=False),
+    Column("event_id", Text, ForeignKey("webhook_events.id"), nullable=False, index=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Timestamp, nullable=False),
+    Column("lease", Text),  # of the one try that is under way
+    Column("lease_until", Timestamp),
+    Column("created_at", Timestamp, nullable=False),
+    Column("attempted_at", Timestamp),
+    Column("delivered_at", Timestamp),
+    Column("answered_status", Integer),
+    Column("error", Text),
+    UniqueConstraint("endpoint_id", "subject_id", "sequence"),
+    Index("ix_webhook_deliveries_newest", "endpoint_id", "created_at"),
+)
+Index(
+    "ix_webhook_deliveries_due",
+    webhook_deliveries.c.endpoint_id,
+    webhook_deliveries.c.due_at,
+    sqlite_where=text("status = 'pending'"),
+    postgresql_where=text("status = 'pending'"),
 )

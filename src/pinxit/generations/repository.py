@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.tables import attempts, generations, idempotency_keys
 from pinxit.errors import Conflict, IdempotencyMismatch
+from pinxit.generations.announcing import Record
 from pinxit.generations.generation import AttemptStatus, Generation, Status
 from pinxit.generations.repeat import ADOPTION, KEY_LIFETIME, Repeat
 from pinxit.ledger import ledger
@@ -205,10 +206,10 @@ def end_attempts(connection: Connection, generation_id: str, status: AttemptStat
     )
 
 
-def settle(connection: Connection, generation: Generation) -> bool:
+def settle(connection: Connection, generation: Generation, record: Record) -> bool:
     """End the order with its pictures and charge for them; running it again changes nothing.
 
-    False if somebody else ended it before.
+    False if somebody else ended it before. `record` notes for others that it has ended.
     """
     if not _end(connection, generation):
         return find_status(connection, generation.id) is Status.COMPLETED
@@ -217,13 +218,15 @@ def settle(connection: Connection, generation: Generation) -> bool:
             images.insert(connection, image)
     end_attempts(connection, generation.id, AttemptStatus.SUCCEEDED, _ended_at(generation))
     ledger.post(connection, generation.id, generation.cost_micros, now=_ended_at(generation))
+    record(connection, generation)
     return True
 
 
-def fail(connection: Connection, generation: Generation, *, may_try_again: bool = False) -> bool:
+def fail(connection: Connection, generation: Generation, record: Record, *, may_try_again: bool = False) -> bool:
     """End the order without pictures and give back what was held; running it again changes nothing.
 
-    `may_try_again`: no work was done, so the order's Idempotency-Key is free again. False if it ended otherwise before.
+    `record` notes for others that it has ended; `may_try_again`: no work was done, so the order's Idempotency-Key is
+    free again. False if it ended otherwise before.
     """
     if not _end(connection, generation):
         return find_status(connection, generation.id) is generation.status
@@ -231,6 +234,7 @@ def fail(connection: Connection, generation: Generation, *, may_try_again: bool 
     ledger.void(connection, generation.id, now=_ended_at(generation))
     if may_try_again:
         connection.execute(idempotency_keys.delete().where(idempotency_keys.c.generation_id == generation.id))
+    record(connection, generation)
     return True
 
 

@@ -33,6 +33,7 @@ from pinxit.errors import (
     StorageUnavailable,
 )
 from pinxit.generations import repository
+from pinxit.generations.announcing import NOBODY, Announcer
 from pinxit.generations.generation import Generation, Status
 from pinxit.generations.live import Live, ProgressListener
 from pinxit.generations.repeat import Repeat, fingerprint
@@ -116,6 +117,7 @@ class GenerationService:
         owns_folder: bool,
         is_billed: bool,
         url_ttl: timedelta | None = None,
+        announcer: Announcer = NOBODY,
     ) -> None:
         """`runners`: backend name → its runner; `account_limits`: of each account; `owns_folder`: this is the one
         server of the data folder, so that orders of an earlier one are dead; `url_ttl`: how long a picture's URL opens
@@ -134,6 +136,7 @@ class GenerationService:
         self._is_billed = is_billed
         self._lease_owner = new_id(repository.SERVER if owns_folder else repository.COMMAND)
         self._url_ttl = url_ttl
+        self._announcer = announcer
         self._live: dict[str, Live] = {}
         self._tasks: set[asyncio.Task[Generation]] = set()
         self._to_fail: dict[str, tuple[Generation, PinxitError]] = {}
@@ -390,7 +393,7 @@ class GenerationService:
             started_at=generation.created_at,
             finished_at=self._now(),
         )
-        unit = partial(repository.settle, generation=settled)
+        unit = partial(repository.settle, generation=settled, record=self._announcer.record)
         try:
             kept = await self._database.write(unit)
         except CommitUnknown:
@@ -400,6 +403,7 @@ class GenerationService:
             raise StorageUnavailable(
                 "This order was given up before its pictures could be kept. Nothing was charged; ask again."
             )
+        self._announcer.wake()
         return settled
 
     async def _fail(self, generation: Generation, error: PinxitError) -> None:
@@ -417,7 +421,10 @@ class GenerationService:
         )
         no_work = isinstance(error, BackendUnavailable | StorageUnavailable)
         try:
-            if await self._database.write(partial(repository.fail, generation=failed, may_try_again=no_work)):
+            record = self._announcer.record
+            unit = partial(repository.fail, generation=failed, record=record, may_try_again=no_work)
+            if await self._database.write(unit):
+                self._announcer.wake()
                 log.info("generation_failed", **_facts(failed), error_class=failed.error_class)
                 await self._remove_files(failed)
         except StorageUnavailable:

@@ -16,6 +16,7 @@ class Scope(StrEnum):
     MODELS_READ = "models:read"
     USAGE_READ = "usage:read"
     KEYS_MANAGE = "keys:manage"
+    WEBHOOKS_MANAGE = "webhooks:manage"
     ADMIN = "admin"
 
 

@@ -324,6 +324,9 @@ class Settings(BaseModel):
     moderation_words_file: HomePath | None = Field(
         None, description="File of such words: one a line, `# comment`, `[category]` headings."
     )
+    webhook_allowed_networks: tuple[Network, ...] = Field(
+        (), description="Networks that are not public and that webhooks may go to all the same, by plain HTTP too."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="How log lines look; `auto` is `console` on a terminal and `json` elsewhere."

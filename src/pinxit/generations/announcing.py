@@ -1,0 +1,25 @@
+"""Telling others that an order has ended."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from pinxit.generations.generation import Generation
+
+Record = Callable[[Connection, Generation], None]
+
+
+def _record_nothing(connection: Connection, ended: Generation) -> None:
+    """Nobody is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """`record` is a part of the transaction that ends the order, once; `wake` is told after its commit."""
+
+    record: Record = _record_nothing
+    wake: Callable[[], None] = lambda: None
+
+
+NOBODY = Announcer()
