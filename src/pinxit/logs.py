@@ -52,7 +52,6 @@ def configure(level: str, style: Literal["auto", "json", "console"]) -> None:
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
     )
 
 
