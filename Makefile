@@ -75,6 +75,29 @@ format: $(VENV)/.dev  ## format and mend what can be mended
 snapshots: $(VENV)/.dev  ## write the wire snapshots and the OpenAPI document anew: read the diff as an API change
 	@PINXIT_WRITE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/wire $(ARGS)
 
+# --- the model in the box -----------------------------------------------------------------------------------------------
+
+TRAINING := .venv-otter
+OTTER = PYTHONPATH=otter/src:src:. $(TRAINING)/bin/python -m otter.training
+MINUTES ?= 150
+
+$(TRAINING)/.ready: otter/training/requirements-256.txt
+	@$(PYTHON) -m venv $(TRAINING)
+	@$(TRAINING)/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r $<
+	@touch $@
+
+.PHONY: otter-data
+otter-data: $(TRAINING)/.ready  ## collect the drawings otter-1 learns from into build/otter (needs npm; ten minutes)
+	@$(OTTER).data.build $(ARGS)
+
+.PHONY: otter-train
+otter-train: $(TRAINING)/.ready  ## train the next otter-1, or go on with it, for MINUTES=150 (needs otter-data)
+	@nice -n 19 $(OTTER).train256 all --minutes $(MINUTES) $(ARGS)
+
+.PHONY: otter-evaluate
+otter-evaluate: $(TRAINING)/.ready  ## measure what was trained
+	@$(OTTER).evaluate256 $(ARGS)
+
 # --- upkeep ---------------------------------------------------------------------------------------------------------
 
 COMPILE = $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --quiet
