@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+JOBS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -48,8 +49,8 @@ serve: $(VENV)/.runtime  ## start the server on 127.0.0.1:8000 (ARGS="--port 900
 # --- tests ----------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(VENV)/.dev  ## all tests (ARGS="-k otter" …)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev  ## all tests, JOBS=2 files at a time (ARGS="-k otter" …)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev  ## the tests that need no server process and no model

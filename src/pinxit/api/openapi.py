@@ -193,7 +193,7 @@ def _json(description: str, *schemas: str) -> Schema:
 
 
 def _errors() -> dict[str, Schema]:
-    by_status: dict[int, list[str]] = {}
+    by_status: dict[int, set[str]] = {}
     for status, type_ in STATUS_AND_TYPE.values():
-        by_status.setdefault(status, []).append(type_)
+        by_status.setdefault(status, set()).add(type_)
     return {str(status): _json(", ".join(sorted(types)), "Error") for status, types in sorted(by_status.items())}
