@@ -132,7 +132,7 @@ SHEET_PROMPTS = (
     "an airplane",
     "a camera",
     "a trophy",
-    "a key, sketch style",
+    "a key, outlined style",
     "a bee, glossy style",
     "a tree, noto style",
     "a guitar, twemoji style",
