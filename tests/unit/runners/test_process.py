@@ -16,7 +16,7 @@ import pytest
 import uvloop
 from structlog.testing import capture_logs
 
-from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder
+from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder, Progress
 from pinxit.errors import BackendError, BackendUnavailable
 from pinxit.images.size import Size
 from pinxit.runners.interface import PainterDied, Status
@@ -223,23 +223,28 @@ async def test_a_slow_reader_has_few_pictures_in_memory(runner: ProcessRunner) -
     await events.aclose()
 
 
-async def test_two_orders_are_painted_side_by_side(runner: ProcessRunner) -> None:
-    orders = [make_order(2, steps=50, prompt=prompt) for prompt in ("one", "two")]
-    seen: list[int] = []
+async def test_two_orders_are_painted_side_by_side(make_runner: MakeRunner, tmp_path: Path) -> None:
+    """Each is held at its second step until the other has done its first."""
+    (tmp_path / "hold").touch()
+    runner = make_runner(environment={"PINXIT_TEST_FAKE_HOLD": str(tmp_path / "hold")})
+    await runner.start()
+    orders = [make_order(2, prompt=prompt) for prompt in ("one", "two")]
+    begun: set[int] = set()
 
     async def read(number: int, order: PaintOrder) -> list[PaintEvent]:
         events = []
         async for event in runner.paint(order):
-            seen.append(number)
             events.append(event)
+            if isinstance(event, Progress):
+                begun.add(number)
+            if len(begun) == len(orders):
+                (tmp_path / "hold").unlink(missing_ok=True)
         return events
 
     both = await asyncio.gather(*(read(number, order) for number, order in enumerate(orders)))
 
     for order, events in zip(orders, both, strict=True):
         assert [event for event in events if isinstance(event, PaintedImage)] == expected(order)
-    assert 0 in seen[seen.index(1) :]
-    assert 1 in seen[seen.index(0) :]
 
 
 async def test_many_big_pictures_arrive_whole(runner: ProcessRunner) -> None:
