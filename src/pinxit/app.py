@@ -1,6 +1,7 @@
 """Assembly: builds everything once and hands it on. The only module that knows every room."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ from pinxit.errors import PinxitError, StartupError
 from pinxit.generations import repository as orders
 from pinxit.generations.announcing import Announcer
 from pinxit.generations.generation import Generation, Status
+from pinxit.generations.leases import COMMAND, SERVER, Tenure
 from pinxit.generations.service import GenerationService
+from pinxit.ids import new_id
 from pinxit.keys.model import Limits
 from pinxit.keys.service import KeyService
 from pinxit.ledger.invariants import check as check_ledger
@@ -63,6 +66,8 @@ log = structlog.get_logger(__name__)
 
 DATABASE_FILE = "pinxit.db"
 SIGNING_FILE = "signing.key"
+INSTANCE_FILE = "instance.id"
+"""Names this data folder, so that its servers know the orders of those before them."""
 PICTURES_FOLDER = "pictures"
 
 EVENTS = {
@@ -158,7 +163,7 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         limiter=Limiter(),
         account_limits=Limits(settings.requests_per_minute, settings.images_per_minute, settings.concurrency),
         now=utc_now,
-        owns_folder=owns_folder,
+        tenure=_tenure(settings, is_server=owns_folder),
         is_billed=settings.billing == "credits",
         url_ttl=None if settings.url_ttl_seconds is None else timedelta(seconds=settings.url_ttl_seconds),
         announcer=Announcer(_recorder(settings, library.urls), deliverer.wake),
@@ -176,6 +181,23 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         now=utc_now,
     )
     return House(services, database, storage, moderator, deliverer, is_server=owns_folder)
+
+
+def _tenure(settings: Settings, *, is_server: bool) -> Tenure:
+    """A new name for this process. There is one server of a data folder at a time, so those before it are dead."""
+    if not is_server:
+        return Tenure(new_id(COMMAND))
+    servers = f"{SERVER}_{_instance(settings.data_dir / INSTANCE_FILE)}"
+    return Tenure(new_id(servers), predecessors=f"{servers}_")
+
+
+def _instance(file: Path) -> str:
+    """What the file says, or a new random name that is written there."""
+    if not file.exists():
+        part = file.with_suffix(".part")
+        part.write_text(secrets.token_hex(8), "ascii")
+        part.replace(file)
+    return file.read_text("ascii").strip()
 
 
 def _recorder(settings: Settings, urls: ImageUrls) -> Callable[[Connection, Generation], None]:

@@ -16,6 +16,9 @@ from pinxit.library.urls import ImageUrls
 from pinxit.usage.usage import Group, Query, Usage, add_up
 from pinxit.webhooks.model import ORDER_EVENTS, Delivery, Endpoint
 
+_PRIVATE = ("delivery", "end_user", "url_ttl_seconds")
+"""Parameters of an order that are kept for its painting only."""
+
 
 def unix(moment: datetime | None) -> int | None:
     """Whole Unix seconds."""
@@ -180,7 +183,7 @@ def image(
 
 def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
     """An order as it stands."""
-    shown = {name: value for name, value in order.parameters.items() if name not in ("delivery", "end_user")}
+    shown = {name: value for name, value in order.parameters.items() if name not in _PRIVATE}
     progress = order.progress
     return {
         "id": order.id,

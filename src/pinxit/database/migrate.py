@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine, text
 
 from pinxit.errors import StartupError
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration. A database that is there already needs no Alembic (and no import of it) at start."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

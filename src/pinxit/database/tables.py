@@ -86,6 +86,8 @@ generations = Table(
     Column("fingerprint", Text),  # of the order as asked; see generations/repeat.py
     Column("abandoned_at", Timestamp),  # when its client left without its answer; NULL once a retry has taken it over
     Column("image_count", Integer, nullable=False, server_default="0"),  # pictures it gave, kept or not
+    Column("deadline_at", Timestamp),  # when it is given up; NULL: never
+    Column("cancel_requested_at", Timestamp),  # by a process that does not paint it itself
 )
 Index("ix_generations_account_newest", generations.c.account_id, generations.c.created_at, generations.c.id)
 Index(
@@ -106,6 +108,13 @@ Index(
     generations.c.fingerprint,
     sqlite_where=text("abandoned_at IS NOT NULL"),
     postgresql_where=text("abandoned_at IS NOT NULL"),
+)
+
+Index(
+    "ix_generations_to_cancel",
+    generations.c.lease_owner,
+    sqlite_where=text("cancel_requested_at IS NOT NULL AND lease_owner IS NOT NULL"),
+    postgresql_where=text("cancel_requested_at IS NOT NULL AND lease_owner IS NOT NULL"),
 )
 
 idempotency_keys = Table(

@@ -73,6 +73,8 @@ class Generation:
     error_message: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    deadline_at: datetime | None = None
+    """When it is given up."""
     images: tuple[Image, ...] = ()
     progress: Progress | None = field(default=None, compare=False)
     is_replay: bool = False

@@ -4,10 +4,10 @@ in one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, select
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.tables import attempts, generations, idempotency_keys
@@ -18,10 +18,11 @@ from pinxit.generations.repeat import ADOPTION, KEY_LIFETIME, Repeat
 from pinxit.ledger import ledger
 from pinxit.library import repository as images
 
-LEASE = timedelta(seconds=60)
-SERVER, COMMAND = "server", "command"
-"""How the names of lease owners begin: the one server of a data folder, a command that paints by itself."""
-_OPEN = (Status.QUEUED.value, Status.IN_PROGRESS.value)
+OPEN = (Status.QUEUED.value, Status.IN_PROGRESS.value)
+
+
+class LeaseLost(Exception):
+    """Another process has taken the order over: it is not ours to paint, to settle or to fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,14 @@ class Attempt:
     number: int
     backend: str
     image_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who paints an order, and until when nobody else may."""
+
+    owner: str
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ def open_(
     attempt: Attempt,
     charge: Charge,
     repeat: Repeat,
-    lease_owner: str,
+    lease: Lease,
 ) -> str:
     """Begin the order and hold its price, unless it was begun before. Returns the id of the order to wait for.
 
@@ -58,7 +67,7 @@ def open_(
     earlier = find_earlier(connection, generation, repeat)
     if earlier is not None:
         return earlier
-    _insert(connection, generation, lease_owner)
+    _insert(connection, generation, lease)
     if repeat.key is not None:
         connection.execute(
             idempotency_keys.insert().values(
@@ -68,7 +77,7 @@ def open_(
                 created_at=generation.created_at,
             )
         )
-    start_attempt(connection, generation, attempt, generation.created_at)
+    _insert_attempt(connection, generation, attempt, generation.created_at)
     ledger.hold(
         connection,
         generation.id,
@@ -138,7 +147,7 @@ def _left_behind(generation: Generation) -> Select[Any]:
             generations.c.api_key_id == generation.api_key_id,
             generations.c.fingerprint == generation.fingerprint,
             generations.c.abandoned_at > generation.created_at - ADOPTION,
-            generations.c.status.in_([*_OPEN, Status.COMPLETED.value]),
+            generations.c.status.in_([*OPEN, Status.COMPLETED.value]),
         )
         .order_by(generations.c.abandoned_at)
         .limit(1)
@@ -154,7 +163,7 @@ def forget_old_keys(connection: Connection, now: datetime) -> None:
     connection.execute(idempotency_keys.delete().where(idempotency_keys.c.created_at <= now - KEY_LIFETIME))
 
 
-def _insert(connection: Connection, generation: Generation, lease_owner: str) -> None:
+def _insert(connection: Connection, generation: Generation, lease: Lease) -> None:
     try:
         connection.execute(
             generations.insert().values(
@@ -171,8 +180,9 @@ def _insert(connection: Connection, generation: Generation, lease_owner: str) ->
                 cost_micros=0,
                 input_tokens=0,
                 output_tokens=0,
-                lease_owner=lease_owner,
-                lease_until=generation.created_at + LEASE,
+                lease_owner=lease.owner,
+                lease_until=lease.until,
+                deadline_at=generation.deadline_at,
                 created_at=generation.created_at,
                 fingerprint=generation.fingerprint,
             )
@@ -181,9 +191,18 @@ def _insert(connection: Connection, generation: Generation, lease_owner: str) ->
         raise Conflict("There is an order with this id already.", param="x-pinxit-generation") from error
 
 
-def start_attempt(connection: Connection, generation: Generation, attempt: Attempt, now: datetime) -> None:
-    """Record a try before it is sent; the one before it, if any, is lost."""
+def start_attempt(
+    connection: Connection, generation: Generation, attempt: Attempt, *, lease_owner: str, now: datetime
+) -> None:
+    """Record a further try before it is sent; the one before it is lost. Raises LeaseLost."""
+    mine = (generations.c.id == generation.id, generations.c.lease_owner == lease_owner)
+    if connection.execute(select(generations.c.id).where(*mine).with_for_update()).first() is None:
+        raise LeaseLost
     end_attempts(connection, generation.id, AttemptStatus.LOST, now)
+    _insert_attempt(connection, generation, attempt, now)
+
+
+def _insert_attempt(connection: Connection, generation: Generation, attempt: Attempt, now: datetime) -> None:
     connection.execute(
         attempts.insert().values(
             generation_id=generation.id,
@@ -206,41 +225,45 @@ def end_attempts(connection: Connection, generation_id: str, status: AttemptStat
     )
 
 
-def settle(connection: Connection, generation: Generation, record: Record) -> bool:
+def settle(connection: Connection, generation: Generation, record: Record, *, lease_owner: str) -> None:
     """End the order with its pictures and charge for them; running it again changes nothing.
 
-    False if somebody else ended it before. `record` notes for others that it has ended.
+    `record` notes for others that it has ended. Raises LeaseLost if the order is not ours any more.
     """
-    if not _end(connection, generation):
-        return find_status(connection, generation.id) is Status.COMPLETED
+    if not _end(connection, generation, lease_owner):
+        _require_ours(connection, generation)
+        return
     for image in generation.images:
         if image.storage_key:
             images.insert(connection, image)
     end_attempts(connection, generation.id, AttemptStatus.SUCCEEDED, _ended_at(generation))
     ledger.post(connection, generation.id, generation.cost_micros, now=_ended_at(generation))
     record(connection, generation)
-    return True
 
 
-def fail(connection: Connection, generation: Generation, record: Record, *, may_try_again: bool = False) -> bool:
-    """End the order without pictures and give back what was held; running it again changes nothing.
+def fail(
+    connection: Connection, generation: Generation, record: Record, *, lease_owner: str, may_try_again: bool = False
+) -> None:
+    """End the order without pictures and give back what was held; running it again changes nothing, nor does it for an
+    order that was never opened.
 
     `record` notes for others that it has ended; `may_try_again`: no work was done, so the order's Idempotency-Key is
-    free again. False if it ended otherwise before.
+    free again. Raises LeaseLost if the order is not ours any more.
     """
-    if not _end(connection, generation):
-        return find_status(connection, generation.id) is generation.status
+    if not _end(connection, generation, lease_owner):
+        _require_ours(connection, generation)
+        return
     end_attempts(connection, generation.id, AttemptStatus.FAILED, _ended_at(generation))
     ledger.void(connection, generation.id, now=_ended_at(generation))
     if may_try_again:
         connection.execute(idempotency_keys.delete().where(idempotency_keys.c.generation_id == generation.id))
     record(connection, generation)
-    return True
 
 
-def forget_files(connection: Connection, generation_id: str) -> None:
+def forget_files(connection: Connection, generation: Generation) -> None:
     """The files that this failed order may have written are gone."""
-    connection.execute(generations.update().where(generations.c.id == generation_id).values(storage_keys=[]))
+    same = (generations.c.id == generation.id, generations.c.storage_keys == list(generation.storage_keys))
+    connection.execute(generations.update().where(*same).values(storage_keys=[]))
 
 
 def list_with_files_to_remove(connection: Connection) -> list[Generation]:
@@ -250,10 +273,15 @@ def list_with_files_to_remove(connection: Connection) -> list[Generation]:
     return [from_row(connection, row) for row in rows]
 
 
-def _end(connection: Connection, generation: Generation) -> bool:
+def _end(connection: Connection, generation: Generation, lease_owner: str) -> bool:
+    """False if it had ended, was never there, or is another's."""
     ended = connection.execute(
         generations.update()
-        .where(generations.c.id == generation.id, generations.c.status.in_(_OPEN))
+        .where(
+            generations.c.id == generation.id,
+            generations.c.status.in_(OPEN),
+            generations.c.lease_owner == lease_owner,
+        )
         .values(
             status=generation.status.value,
             cost_micros=generation.cost_micros,
@@ -271,15 +299,22 @@ def _end(connection: Connection, generation: Generation) -> bool:
     return ended.rowcount == 1
 
 
+def _require_ours(connection: Connection, generation: Generation) -> None:
+    """Raises LeaseLost unless the order was never there or has ended as we say; the pictures of one that is completed
+    are ours if their names are.
+    """
+    row = connection.execute(
+        select(generations.c.status, generations.c.storage_keys).where(generations.c.id == generation.id)
+    ).first()
+    if row is None:
+        return
+    is_theirs = generation.status is Status.COMPLETED and tuple(row.storage_keys) != generation.storage_keys
+    if row.status != generation.status.value or is_theirs:
+        raise LeaseLost
+
+
 def _ended_at(generation: Generation) -> datetime:
     return generation.finished_at or generation.created_at
-
-
-def find_status(connection: Connection, generation_id: str) -> Status | None:
-    status = connection.execute(
-        select(generations.c.status).where(generations.c.id == generation_id)
-    ).scalar_one_or_none()
-    return None if status is None else Status(status)
 
 
 def find(connection: Connection, account_id: str, generation_id: str) -> Generation | None:
@@ -288,27 +323,6 @@ def find(connection: Connection, account_id: str, generation_id: str) -> Generat
         select(generations).where(generations.c.account_id == account_id, generations.c.id == generation_id)
     ).first()
     return from_row(connection, row) if row else None
-
-
-def renew_leases(connection: Connection, lease_owner: str, now: datetime) -> None:
-    connection.execute(
-        generations.update().where(generations.c.lease_owner == lease_owner).values(lease_until=now + LEASE)
-    )
-
-
-def list_abandoned(
-    connection: Connection, lease_owner: str, now: datetime, *, include_servers: bool
-) -> list[Generation]:
-    """Open orders of others whose lease ran out, or (`include_servers`) that belong to an earlier server of this
-    data folder.
-    """
-    gone = generations.c.lease_until < now
-    if include_servers:
-        gone = or_(gone, generations.c.lease_owner.startswith(f"{SERVER}_", autoescape=True))
-    rows = connection.execute(
-        select(generations).where(and_(generations.c.status.in_(_OPEN), generations.c.lease_owner != lease_owner, gone))
-    ).all()
-    return [from_row(connection, row) for row in rows]
 
 
 def from_row(connection: Connection, row: Row[Any]) -> Generation:
@@ -332,5 +346,6 @@ def from_row(connection: Connection, row: Row[Any]) -> Generation:
         error_message=row.error_message,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        deadline_at=row.deadline_at,
         images=tuple(images.list_of_generation(connection, row.id)),
     )

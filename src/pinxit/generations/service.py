@@ -5,60 +5,57 @@ client that hangs up loses its answer, not its picture.
 """
 
 import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
+from typing import Any
 
 import structlog
 
 from pinxit import errors
-from pinxit.backends.interface import PaintedImage, PaintUsage, Queued
-from pinxit.backends.interface import Progress as PaintProgress
 from pinxit.catalog.catalog import Catalog
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.database.interface import CommitUnknown, Database
 from pinxit.errors import (
-    BackendError,
     BackendUnavailable,
-    Conflict,
     DeadlineExceeded,
     NotFound,
     OrderCancelled,
+    Overloaded,
     PinxitError,
     StillRunning,
     StorageUnavailable,
 )
-from pinxit.generations import repository
+from pinxit.generations import leases, record, repository
 from pinxit.generations.announcing import NOBODY, Announcer
 from pinxit.generations.generation import Generation, Status
+from pinxit.generations.leases import LEASE, Taken, Tenure
 from pinxit.generations.live import Live, ProgressListener
+from pinxit.generations.painting import MAX_ATTEMPTS, Painting, Studio, Work
 from pinxit.generations.repeat import Repeat, fingerprint
-from pinxit.generations.repository import Attempt, Charge
+from pinxit.generations.repository import Attempt, Charge, Lease, LeaseLost
 from pinxit.ids import hide_secrets, new_id, new_image_name
-from pinxit.images.encoding import encode
 from pinxit.images.request import ImageRequest
 from pinxit.keys.model import Caller
-from pinxit.library.image import Image
 from pinxit.library.library import Library
 from pinxit.limits.gate import Gate, Ticket
 from pinxit.limits.rates import Limiter, Limits, Party, Standing
 from pinxit.moderation import Moderator
-from pinxit.provenance import describe
-from pinxit.runners.interface import PainterDied, Runner
+from pinxit.runners.interface import Runner
 
 log = structlog.get_logger(__name__)
 
-MAX_ATTEMPTS = 2
-"""How often an order is painted before it fails because the painter died under it.
-
-Local work may be done again: its seeds are stored.
-"""
-TEND_SECONDS = 20.0
-"""How often leases are renewed and abandoned orders looked for; a lease lasts three times as long."""
+TEND_SECONDS = 10.0
+"""How often leases are renewed and orders looked for whose lease has run out."""
+CANCEL_LOOK_SECONDS = 0.5
+"""How often to look whether another process wants an order of ours to be given up."""
+CANCEL_WAIT_SECONDS = 5.0
+"""How long a cancellation waits for another process to end the order."""
+TAKEN_AT_ONCE = 100
+"""How many orders are taken over in one transaction."""
 STOPPED = "The server stopped while this was being painted. Nothing was charged; ask again."
 
 REPEAT_WAIT_SECONDS = 60.0
@@ -69,34 +66,38 @@ ONCE = Repeat()
 
 
 @dataclass(slots=True)
-class _Painting:
-    """What has been painted of an order so far."""
+class _Audience:
+    """How many wait for an order's answer on its own connection."""
 
-    images: dict[int, Image]
-    usage: PaintUsage
+    waiting: int = 0
+
+    @contextmanager
+    def attend(self) -> Iterator[None]:
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Commission:
-    """An order with all that belongs to it on its way through the house."""
+    """An order as it was asked for, until it is in the database."""
 
     caller: Caller
     order: CheckedOrder
     ticket: Ticket
     generation: Generation
     repeat: Repeat
-    deadline_seconds: float | None
     on_progress: ProgressListener | None
     opened: "asyncio.Future[str]"
     """The id of the order to wait for, once it is in the database."""
+    audience: _Audience = field(default_factory=_Audience)
 
     @property
-    def first_attempt(self) -> Attempt:
-        return Attempt(1, self.order.entry.backend, tuple(range(self.order.request.n)))
-
-    @property
-    def steps(self) -> int:
-        return self.order.paint.num_inference_steps * self.order.request.n
+    def work(self) -> Work:
+        attempt = Attempt(1, self.order.entry.backend, tuple(range(self.order.request.n)))
+        return Work(self.order, self.generation, attempt)
 
 
 class GenerationService:
@@ -114,33 +115,31 @@ class GenerationService:
         limiter: Limiter,
         account_limits: Limits,
         now: Callable[[], datetime],
-        owns_folder: bool,
+        tenure: Tenure,
         is_billed: bool,
         url_ttl: timedelta | None = None,
         announcer: Announcer = NOBODY,
     ) -> None:
-        """`runners`: backend name → its runner; `account_limits`: of each account; `owns_folder`: this is the one
-        server of the data folder, so that orders of an earlier one are dead; `url_ttl`: how long a picture's URL opens
-        it, None for ever, unless the key says otherwise.
+        """`runners`: backend name → its runner; `account_limits`: of each account; `tenure`: in whose name orders are
+        painted; `url_ttl`: how long a picture's URL opens it, None for ever, unless the key says otherwise.
         """
         self._database = database
         self._catalog = catalog
-        self._runners = runners
         self._moderator = moderator
         self._library = library
         self._gate = gate
         self._limiter = limiter
         self._account_limits = account_limits
         self._now = now
-        self._owns_folder = owns_folder
+        self._tenure = tenure
         self._is_billed = is_billed
-        self._lease_owner = new_id(repository.SERVER if owns_folder else repository.COMMAND)
         self._url_ttl = url_ttl
         self._announcer = announcer
+        self._studio = Studio(database=database, runners=runners, library=library, now=now, lease_owner=tenure.owner)
         self._live: dict[str, Live] = {}
         self._tasks: set[asyncio.Task[Generation]] = set()
         self._to_fail: dict[str, tuple[Generation, PinxitError]] = {}
-        self._tending: asyncio.Task[None] | None = None
+        self._tending: set[asyncio.Task[None]] = set()
 
     # --- the story ---
 
@@ -165,17 +164,14 @@ class GenerationService:
             caller=caller,
             order=order,
             ticket=self._gate.admit(),
-            generation=self._plan(caller, order, request_id, generation_id),
+            generation=self._plan(caller, order, request_id, generation_id, deadline_seconds),
             repeat=repeat,
-            deadline_seconds=deadline_seconds,
             on_progress=on_progress,
             opened=asyncio.get_running_loop().create_future(),
         )
-        task = asyncio.create_task(self._carry_out(commission))
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        task = self._spawn(self._carry_out(commission))
         task.add_done_callback(lambda _: commission.opened.cancel())
-        return Order(self, task, commission.opened)
+        return Order(self, task, commission.opened, commission.audience)
 
     def price(self, caller: Caller, request: ImageRequest) -> CheckedOrder:
         """What would be painted, and for how much. Raises ModelNotFound, PermissionDenied, InvalidValue."""
@@ -234,8 +230,12 @@ class GenerationService:
                     found_id = await self._open(commission)
                     if found_id == commission.generation.id:
                         commission.opened.set_result(found_id)
-                        return await self._paint_and_settle(commission)
-            commission.opened.set_result(found_id)
+                        with suppress(LeaseLost):  # then another process answers, as for an order sent again
+                            return await self._paint_and_settle(
+                                commission.work, commission.ticket, commission.audience, commission.on_progress
+                            )
+            if not commission.opened.done():
+                commission.opened.set_result(found_id)
         return await self._answer_again(caller, request, found_id)
 
     async def _find_earlier(self, commission: "_Commission") -> str | None:
@@ -252,32 +252,44 @@ class GenerationService:
 
     async def _open(self, commission: "_Commission") -> str:
         """Begin the order in one transaction. Returns its id, or that of the order that this one repeats."""
-        key = commission.caller.key
+        key, generation = commission.caller.key, commission.generation
         budgets = key.options.budgets.by_period if key else {}
-        return await self._database.write(
-            partial(
-                repository.open_,
-                generation=commission.generation,
-                attempt=commission.first_attempt,
-                charge=Charge(commission.order.price_micros, self._is_billed, budgets),
-                repeat=commission.repeat,
-                lease_owner=self._lease_owner,
-            )
+        unit = partial(
+            repository.open_,
+            generation=generation,
+            attempt=commission.work.attempt,
+            charge=Charge(commission.order.price_micros, self._is_billed, budgets),
+            repeat=commission.repeat,
+            lease=Lease(self._tenure.owner, generation.created_at + LEASE),
         )
-
-    async def _paint_and_settle(self, commission: "_Commission") -> Generation:
-        generation = commission.generation
-        live = self._live[generation.id] = Live(commission.steps, commission.on_progress, asyncio.current_task())
         try:
-            async with asyncio.timeout(commission.deadline_seconds):
-                await commission.ticket.take_turn(generation.api_key_id or generation.account_id, live.queued)
+            return await self._database.write(unit)
+        except CommitUnknown as error:
+            # It may be there, or come to be there in a moment: nobody will paint it, so it is to end.
+            with suppress(LeaseLost):
+                await self._fail(generation, error)
+            self._to_fail[generation.id] = generation, error
+            raise
+
+    async def _paint_and_settle(
+        self, work: Work, ticket: Ticket, audience: _Audience, on_progress: ProgressListener | None
+    ) -> Generation:
+        """Paint what is ours and end it. Raises LeaseLost if it ceased to be ours."""
+        generation = work.generation
+        live = self._live[generation.id] = Live(work.steps, on_progress, asyncio.current_task())
+        try:
+            async with asyncio.timeout(self._seconds_left(generation)):
+                await ticket.take_turn(generation.api_key_id or generation.account_id, live.queued)
                 started = monotonic()
-                painting = await self._paint(commission, live)
+                painting = await self._studio.paint(work, live)
                 live.is_final = True
-            settled = await self._settle(generation, painting, commission.order.price_micros_per_image)
-            commission.ticket.seconds = monotonic() - started
-            log.info("generation_completed", **_facts(settled), seconds=round(commission.ticket.seconds, 3))
+            settled = await self._settle(work, painting)
+            ticket.seconds = monotonic() - started
+            log.info("generation_completed", **_facts(settled), seconds=round(ticket.seconds, 3))
             return settled
+        except LeaseLost:
+            await self._leave_to_others(generation)
+            raise
         except PinxitError as error:
             await self._fail(generation, error)
             raise
@@ -288,9 +300,15 @@ class GenerationService:
             await self._fail(generation, given_up)
             raise given_up from late
         except asyncio.CancelledError as cancelled:  # `cancel` does it, and `close`
-            ended = OrderCancelled() if live.is_cancelled else BackendUnavailable(STOPPED)
-            await self._fail(generation, ended)
-            raise ended from cancelled
+            stopped: PinxitError = BackendUnavailable(STOPPED)
+            if live.is_cancelled:
+                stopped = OrderCancelled()
+                await self._fail(generation, stopped)
+            elif self._tenure.is_server and generation.storage_keys and not audience.waiting:
+                await self._let_go(generation)
+            else:
+                await self._fail(generation, stopped)
+            raise stopped from cancelled
         except Exception:
             await self._fail(generation, PinxitError())
             raise
@@ -298,119 +316,42 @@ class GenerationService:
             del self._live[generation.id]
             live.end()
 
-    async def _paint(self, commission: "_Commission", live: Live) -> _Painting:
-        """Paint, and paint again what a dying painter took with it.
+    def _seconds_left(self, generation: Generation) -> float | None:
+        if generation.deadline_at is None:
+            return None
+        return (generation.deadline_at - self._now()).total_seconds()
 
-        Pictures are encoded and kept while others are painted.
+    async def _settle(self, work: Work, painting: Painting) -> Generation:
+        """End the order in one transaction. A commit that is in doubt is judged by what the rows say.
+
+        Raises LeaseLost, StorageUnavailable.
         """
-        generation, attempt = commission.generation, commission.first_attempt
-        painting = _Painting({}, PaintUsage(0, 0))
-        while True:
-            try:
-                await self._paint_once(commission, attempt, painting, live)
-                break
-            except PainterDied:
-                missing = tuple(index for index in attempt.image_indices if index not in painting.images)
-                log.warning("painter_died", generation_id=generation.id, attempt=attempt.number, missing=len(missing))
-                if attempt.number == MAX_ATTEMPTS:
-                    if painting.images:
-                        break
-                    raise
-                attempt = Attempt(attempt.number + 1, attempt.backend, missing)
-                now = self._now()
-                await self._database.write(
-                    partial(repository.start_attempt, generation=generation, attempt=attempt, now=now)
-                )
-        if not painting.images:
-            raise BackendError("The painter ended without a picture.")
-        return painting
-
-    async def _paint_once(self, commission: "_Commission", attempt: Attempt, painting: _Painting, live: Live) -> None:
-        if not attempt.image_indices:
-            return
-        order = commission.order
-        paint = replace(order.paint, seeds=tuple(order.paint.seeds[index] for index in attempt.image_indices))
-        started = monotonic()
-        keeping: list[asyncio.Task[None]] = []
-        try:
-            async with aclosing(self._runners[order.entry.backend].paint(paint)) as events:
-                async for event in events:
-                    match event:
-                        case Queued(position):
-                            live.queued(position)
-                        case PaintProgress(index, step):
-                            live.stepped(attempt.image_indices[index], step)
-                        case PaintedImage(index):
-                            place = attempt.image_indices[index]
-                            keep = self._keep(commission, event, place, monotonic() - started, painting)
-                            keeping.append(asyncio.create_task(keep))
-                        case PaintUsage():
-                            painting.usage = event
-        finally:
-            await _join(keeping)
-
-    async def _keep(
-        self, commission: "_Commission", painted: PaintedImage, index: int, seconds: float, painting: _Painting
-    ) -> None:
-        """Check, mark and encode one picture, and store its bytes for good."""
-        order, generation = commission.order, commission.generation
-        if (painted.pixels.width, painted.pixels.height) != (order.paint.size.width, order.paint.size.height):
-            raise BackendError(f"The painter made a picture of {painted.pixels.width}x{painted.pixels.height} pixels.")
-        request = order.request
-        metadata = describe(order.paint, painted.seed)
-        data, sha256 = await asyncio.to_thread(_encode, painted, request, metadata)
-        storage_key = ""
-        if request.store:
-            storage_key = generation.storage_keys[index]
-            await self._library.keep(storage_key, data)
-        painting.images[index] = Image(
-            id=new_id("img"),
-            generation_id=generation.id,
-            account_id=generation.account_id,
-            position=index,
-            storage_key=storage_key,
-            encoding=request.encoding,
-            size=order.paint.size,
-            size_bytes=len(data),
-            sha256=sha256,
-            seed=painted.seed,
-            seconds=round(seconds, 4),
-            created_at=self._now(),
-            url_expires_at=self._url_expiry(commission.caller),
-            data=data,
-        )
-
-    async def _settle(self, generation: Generation, painting: _Painting, price_micros: int) -> Generation:
-        """End the order in one transaction. A commit that is in doubt is judged by what the rows say."""
         images = tuple(painting.images[index] for index in sorted(painting.images))
         settled = replace(
-            generation,
+            work.generation,
             status=Status.COMPLETED,
             images=images,
-            cost_micros=price_micros * len(images),
+            cost_micros=work.order.price_micros_per_image * len(images),
             input_tokens=painting.usage.input_tokens,
             output_tokens=painting.usage.output_tokens,
-            started_at=generation.created_at,
+            started_at=work.generation.created_at,
             finished_at=self._now(),
         )
-        unit = partial(repository.settle, generation=settled, record=self._announcer.record)
+        unit = partial(
+            repository.settle, generation=settled, record=self._announcer.record, lease_owner=self._tenure.owner
+        )
         try:
-            kept = await self._database.write(unit)
+            await self._database.write(unit)
         except CommitUnknown:
-            log.warning("settle_in_doubt", generation_id=generation.id)
-            kept = await self._database.write(unit)
-        if not kept:
-            raise StorageUnavailable(
-                "This order was given up before its pictures could be kept. Nothing was charged; ask again."
-            )
+            log.warning("settle_in_doubt", generation_id=settled.id)
+            await self._database.write(unit)
         self._announcer.wake()
         return settled
 
     async def _fail(self, generation: Generation, error: PinxitError) -> None:
-        """End the order without pictures and leave no file behind.
+        """End the order without pictures and leave no file behind. What cannot be done now, `tend` does later.
 
-        What cannot be done now, `tend` does later. If somebody else gave the order up before, files that were written
-        since then go too.
+        Raises LeaseLost if it ceased to be ours.
         """
         failed = replace(
             generation,
@@ -419,17 +360,39 @@ class GenerationService:
             error_message=hide_secrets(error.message),
             finished_at=self._now(),
         )
-        no_work = isinstance(error, BackendUnavailable | StorageUnavailable)
+        unit = partial(
+            repository.fail,
+            generation=failed,
+            record=self._announcer.record,
+            lease_owner=self._tenure.owner,
+            may_try_again=isinstance(error, BackendUnavailable | StorageUnavailable),
+        )
         try:
-            record = self._announcer.record
-            unit = partial(repository.fail, generation=failed, record=record, may_try_again=no_work)
-            if await self._database.write(unit):
-                self._announcer.wake()
-                log.info("generation_failed", **_facts(failed), error_class=failed.error_class)
-                await self._remove_files(failed)
+            await self._database.write(unit)
+            self._announcer.wake()
+            log.info("generation_failed", **_facts(failed), error_class=failed.error_class)
+            await self._remove_files(failed)
+        except LeaseLost:
+            await self._leave_to_others(generation)
+            raise
         except StorageUnavailable:
             log.error("generation_failure_not_kept", generation_id=generation.id)
             self._to_fail[generation.id] = generation, error
+
+    async def _let_go(self, generation: Generation) -> None:
+        """Leave the order open for the next process, which paints it."""
+        log.info("generation_left_open", **_facts(generation))
+        with suppress(StorageUnavailable):  # then its lease runs out by itself
+            await self._database.write(partial(leases.release, generation_id=generation.id, owner=self._tenure.owner))
+
+    async def _leave_to_others(self, generation: Generation) -> None:
+        """Another process has the order: remove what we wrote for it under names that nobody uses."""
+        log.warning("generation_lost", generation_id=generation.id)
+        try:
+            unclaimed = await self._database.read(partial(leases.list_unclaimed, generation=generation))
+            await self._library.discard(unclaimed)
+        except StorageUnavailable as error:
+            log.error("files_left_behind", generation_id=generation.id, reason=error.message)
 
     async def _remove_files(self, failed: Generation) -> None:
         """Rows first, then files, then a note that they are gone: no row ever names a missing file, and no file
@@ -437,11 +400,18 @@ class GenerationService:
         """
         if failed.storage_keys:
             await self._library.discard(list(failed.storage_keys))
-            await self._database.write(partial(repository.forget_files, generation_id=failed.id))
+            await self._database.write(partial(repository.forget_files, generation=failed))
 
-    def _plan(self, caller: Caller, order: CheckedOrder, request_id: str, generation_id: str | None) -> Generation:
-        request, paint = order.request, order.paint
-        keys = tuple(new_image_name(request.encoding.value) for _ in paint.seeds) if request.store else ()
+    def _plan(
+        self,
+        caller: Caller,
+        order: CheckedOrder,
+        request_id: str,
+        generation_id: str | None,
+        deadline_seconds: float | None,
+    ) -> Generation:
+        request, now = order.request, self._now()
+        keys = tuple(new_image_name(request.encoding.value) for _ in order.paint.seeds) if request.store else ()
         return Generation(
             id=generation_id or new_id("gen"),
             account_id=caller.account_id,
@@ -451,33 +421,18 @@ class GenerationService:
             model=order.entry.id,
             requested_model=request.model,
             prompt=request.prompt,
-            parameters={
-                "n": request.n,
-                "size": str(paint.size),
-                "quality": order.quality,
-                "background": "transparent" if paint.transparent else "opaque",
-                "output_format": request.encoding.value,
-                "output_compression": request.compression,
-                "delivery": request.delivery.value,
-                "moderation": request.moderation,
-                "style": paint.style,
-                "seeds": list(paint.seeds),
-                "num_inference_steps": paint.num_inference_steps,
-                "guidance_scale": paint.guidance_scale,
-                "negative_prompt": paint.negative_prompt,
-                "price_micros_per_image": order.price_micros_per_image,
-                "store": request.store,
-                "end_user": request.end_user,
-            },
+            parameters=record.parameters_of(order, url_ttl_seconds=self._url_ttl_seconds(caller)),
             storage_keys=keys,
-            created_at=self._now(),
+            created_at=now,
+            deadline_at=None if deadline_seconds is None else now + timedelta(seconds=deadline_seconds),
             fingerprint=fingerprint(request),
         )
 
-    def _url_expiry(self, caller: Caller) -> datetime | None:
+    def _url_ttl_seconds(self, caller: Caller) -> float | None:
         own = caller.key.options.url_ttl_seconds if caller.key else None
-        ttl = self._url_ttl if own is None else timedelta(seconds=own)
-        return None if ttl is None else self._now() + ttl
+        if own is not None:
+            return own
+        return None if self._url_ttl is None else self._url_ttl.total_seconds()
 
     # --- the same order again ---
 
@@ -552,15 +507,25 @@ class GenerationService:
     async def cancel(self, caller: Caller, generation_id: str) -> Generation:
         """Give the order up between two steps; nothing is charged. One that has ended stays as it is.
 
-        Raises NotFound; Conflict if another process paints it.
+        One that another process paints is answered as it stands, if that takes longer than CANCEL_WAIT_SECONDS to give
+        it up. Raises NotFound.
         """
         found = await self.get(caller, generation_id)
-        if found.status.is_open:
-            live = self._live.get(generation_id)
-            if live is None:
-                raise Conflict("This order is painted by another process, which alone can cancel it.")
+        if not found.status.is_open:
+            return found
+        live = self._live.get(generation_id)
+        if live is not None:
             live.cancel()
             await live.wait_for_end()
+            return await self.get(caller, generation_id)
+        unit = partial(
+            leases.request_cancel, account_id=caller.account_id, generation_id=generation_id, now=self._now()
+        )
+        await self._database.write(unit)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_WAIT_SECONDS), aclosing(self.follow(caller, generation_id)) as orders:
+                async for _ in orders:
+                    pass
         return await self.get(caller, generation_id)
 
     # --- begin and end of the process ---
@@ -570,15 +535,20 @@ class GenerationService:
         return len(self._tasks)
 
     async def start(self) -> None:
-        """End what an earlier server of this data folder left open, and begin to look after leases."""
-        await self._end_abandoned(include_servers=self._owns_folder)
+        """Go on with what an earlier process left open, and begin to look after leases."""
+        if self._tenure.predecessors is not None:
+            await self._database.write(partial(leases.expire, owners=self._tenure.predecessors))
+        await self._take_over()
         for failed in await self._database.read(repository.list_with_files_to_remove):
             await self._remove_files(failed)
         await self._library.purge()
-        self._tending = asyncio.create_task(self._tend())
+        for look, seconds in ((self.tend, TEND_SECONDS), (self.look_for_cancellations, CANCEL_LOOK_SECONDS)):
+            self._tending.add(asyncio.create_task(_repeat(look, seconds)))
 
     async def close(self, grace_seconds: float) -> None:
-        """Wait for the orders under way, then end those that take longer than `grace_seconds`."""
+        """Wait for the orders under way, then end those that take longer than `grace_seconds`; those that nobody waits
+        for are left to the next process.
+        """
         if self._tasks:
             log.info("draining", generations=len(self._tasks))
             await asyncio.wait(self._tasks, timeout=grace_seconds)
@@ -586,47 +556,92 @@ class GenerationService:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        if self._tending is not None:
-            self._tending.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._tending
+        for tending in self._tending:
+            tending.cancel()
+        if self._tending:
+            await asyncio.wait(self._tending)
+        self._tending.clear()
 
     async def tend(self) -> None:
-        """Renew our leases, and end what could not be ended before or what nobody paints any more.
+        """Renew our leases, end what could not be ended before, and go on with what nobody paints any more.
 
         Raises StorageUnavailable.
         """
         await self._database.write(partial(repository.forget_old_keys, now=self._now()))
         if self._live:
-            now = self._now()
-            await self._database.write(partial(repository.renew_leases, lease_owner=self._lease_owner, now=now))
+            begun = [id_ for id_, live in self._live.items() if live.progress.status is Status.IN_PROGRESS]
+            unit = partial(leases.renew, owner=self._tenure.owner, ids=list(self._live), begun=begun, now=self._now())
+            await self._database.write(unit)
         not_ended, self._to_fail = self._to_fail, {}
         for generation, error in not_ended.values():
-            await self._fail(generation, error)
-        await self._end_abandoned(include_servers=False)
+            with suppress(LeaseLost):
+                await self._fail(generation, error)
+        await self._take_over()
 
-    async def _tend(self) -> None:
-        while True:
-            await asyncio.sleep(TEND_SECONDS)
-            try:
-                await self.tend()
-            except StorageUnavailable as error:
-                log.error("leases_not_tended", error=error.message)
+    async def look_for_cancellations(self) -> None:
+        """Give up what other processes want to be given up. Raises StorageUnavailable."""
+        if self._live:
+            for id_ in await self._database.read(partial(leases.list_to_cancel, owner=self._tenure.owner)):
+                live = self._live.get(id_)
+                if live is not None:
+                    live.cancel()
 
-    async def _end_abandoned(self, *, include_servers: bool) -> None:
-        """Fail the orders whose process is gone, and remove what it wrote for them."""
-        abandoned = await self._database.read(
-            lambda connection: repository.list_abandoned(
-                connection, self._lease_owner, self._now(), include_servers=include_servers
+    async def _take_over(self) -> None:
+        """Make those orders ours whose process is gone, as many as there is room for, and go on with them."""
+        while room := min(self._gate.room, TAKEN_AT_ONCE):
+            unit = partial(
+                leases.take_over, tenure=self._tenure, now=self._now(), except_for=list(self._live), limit=room
             )
-        )
-        for generation in abandoned:
-            await self._fail(generation, BackendUnavailable(STOPPED))
+            taken = await self._database.write(unit)
+            for order in taken:
+                await self._library.discard(list(order.old_keys))
+                await self._database.write(
+                    partial(leases.forget_old_keys, generation=order.generation, owner=self._tenure.owner)
+                )
+                await self._go_on_with(order)
+            if len(taken) < room:
+                break
+
+    async def _go_on_with(self, taken: Taken) -> None:
+        """Paint it, unless somebody wants it to be given up or nobody could have its pictures: then it ends."""
+        generation = taken.generation
+        try:
+            if taken.is_cancelled:
+                raise OrderCancelled
+            if not taken.was_server or not generation.storage_keys:
+                raise BackendUnavailable(STOPPED)
+            if taken.attempts >= MAX_ATTEMPTS:
+                raise BackendUnavailable(
+                    f"The server stopped {taken.attempts} times while this was being painted. Nothing was charged."
+                )
+            order = record.restore(generation, self._catalog)
+            attempt = Attempt(taken.attempts + 1, order.entry.backend, tuple(range(order.request.n)))
+            work = Work(order, generation, attempt)
+            ticket = self._gate.admit()
+        except Overloaded:  # the room that there was is taken meanwhile
+            await self._let_go(generation)
+            return
+        except PinxitError as error:
+            with suppress(LeaseLost):
+                await self._fail(generation, error)
+            return
+        log.info("generation_resumed", **_facts(generation), attempt=attempt.number)
+        self._spawn(self._paint_again(work, ticket))
+
+    async def _paint_again(self, work: Work, ticket: Ticket) -> Generation:
+        with ticket:
+            return await self._paint_and_settle(work, ticket, _Audience(), None)
+
+    def _spawn(self, story: Coroutine[Any, Any, Generation]) -> "asyncio.Task[Generation]":
+        task = asyncio.create_task(story)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
 
     def _forget(self, task: "asyncio.Task[Generation]") -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, PinxitError):
+        if error is not None and not isinstance(error, PinxitError | LeaseLost):
             log.error("generation_crashed", exc_info=error)
 
 
@@ -634,15 +649,21 @@ class Order:
     """An order as whoever asked for it holds it."""
 
     def __init__(
-        self, service: GenerationService, task: "asyncio.Task[Generation]", opened: "asyncio.Future[str]"
+        self,
+        service: GenerationService,
+        task: "asyncio.Task[Generation]",
+        opened: "asyncio.Future[str]",
+        audience: _Audience,
     ) -> None:
         self._service = service
         self._task = task
         self._opened = opened
+        self._audience = audience
 
     async def answer(self) -> Generation:
         """Wait for the end. Who stops waiting does not stop the painting. Raises as GenerationService.create."""
-        return await asyncio.shield(self._task)
+        with self._audience.attend():
+            return await asyncio.shield(self._task)
 
     async def opened(self) -> str:
         """The order's id, once it is in the database and nothing can lose it. Raises what kept it from there."""
@@ -658,24 +679,14 @@ class Order:
             await self._service.abandon(self._opened.result())
 
 
-def _encode(painted: PaintedImage, request: ImageRequest, metadata: Mapping[str, str]) -> tuple[bytes, str]:
-    """The file and its SHA-256 in hex, in one hop to a thread."""
-    data = encode(painted.pixels, request.encoding, request.compression, metadata)
-    return data, hashlib.sha256(data).hexdigest()
-
-
-async def _join(tasks: list["asyncio.Task[None]"]) -> None:
-    """Wait for all, then raise the first error. Being cancelled ends the wait for none of them: a thread that writes
-    a file goes on, and who removes files must come after it.
-    """
-    joined = asyncio.gather(*tasks, return_exceptions=True)
-    try:
-        await asyncio.shield(joined)
-    finally:
-        results = await joined
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+async def _repeat(look: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Every `seconds`, for ever."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await look()
+        except StorageUnavailable as error:
+            log.error("orders_not_looked_after", error=error.message)
 
 
 def _facts(generation: Generation) -> dict[str, object]:

@@ -49,6 +49,11 @@ class Gate:
         return Ticket(self)
 
     @property
+    def room(self) -> int:
+        """How many more orders would be let in."""
+        return self._max_orders - self.admitted
+
+    @property
     def waiting(self) -> int:
         return sum(len(line) for line in self._lines.values())
 
