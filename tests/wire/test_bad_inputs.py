@@ -186,7 +186,7 @@ TABLE = [
     nothing_at(26, "/v1/%2e%2e/admin"),
     nothing_at(26, "/v1/keys/"),
     nothing_at(26, "/v1/images/"),
-    nothing_at(26, "/v1/generations"),
+    nothing_at(26, "/v1/generation"),
     nothing_at(26, "/"),
     nothing_at(30, "/image/..%2f..%2fpinxit.db"),
     nothing_at(30, "/image/generated%2Fpinxit_00000000-0000-4000-8000-000000000000.png"),

@@ -35,6 +35,8 @@ EXPECTED = {
     "GET /v1/images": Access(Scope.IMAGES_READ),
     "GET /v1/images/{image_id:id}": Access(Scope.IMAGES_READ, stranger=404),
     "DELETE /v1/images/{image_id:id}": Access(Scope.IMAGES_WRITE, stranger=404),
+    "GET /v1/images/tasks/{generation_id:id}": Access(Scope.IMAGES_READ, stranger=404),
+    "GET /v1/generations": Access(Scope.IMAGES_READ),
     "GET /v1/generations/{generation_id:id}": Access(Scope.IMAGES_READ, stranger=404),
     "DELETE /v1/generations/{generation_id:id}": Access(Scope.IMAGES_WRITE, stranger=404),
     "GET /v1/usage": Access(Scope.USAGE_READ),
@@ -247,25 +249,30 @@ async def raw(front: Front, method: str, path: str, headers: dict[str, str]) -> 
 
 
 async def test_a_list_is_paged_from_the_newest(wire: Front):
-    made = [(await wire.generate()).json()["data"][0]["id"] for _ in range(5)][::-1]
-    seen, after = [], ""
-    for has_more in (True, True, False):
-        page = (await wire.client.get(f"/v1/images?limit=2{after}", headers=wire.authorization)).json()
-        assert (page["has_more"], page["first_id"]) == (has_more, page["data"][0]["id"])
-        seen += [image["id"] for image in page["data"]]
-        after = f"&after={page['last_id']}"
-    assert seen == made
+    answers = [await wire.generate() for _ in range(5)][::-1]
+    images = [answer.json()["data"][0]["id"] for answer in answers]
+    orders = [answer.headers["x-pinxit-generation"] for answer in answers]
+    for path, made in (("/v1/images", images), ("/v1/generations", orders)):
+        seen, after = [], ""
+        for has_more in (True, True, False):
+            page = (await wire.client.get(f"{path}?limit=2{after}", headers=wire.authorization)).json()
+            assert (page["has_more"], page["first_id"]) == (has_more, page["data"][0]["id"])
+            seen += [each["id"] for each in page["data"]]
+            after = f"&after={page['last_id']}"
+        assert seen == made
 
 
+@pytest.mark.parametrize("path", ["/v1/images", "/v1/generations"])
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "1.0", "x", "", "٣", "0001"])
-async def test_a_bad_limit_is_422(wire: Front, limit: str):
-    response = await wire.client.get("/v1/images", params={"limit": limit}, headers=wire.authorization)
+async def test_a_bad_limit_is_422(wire: Front, path: str, limit: str):
+    response = await wire.client.get(path, params={"limit": limit}, headers=wire.authorization)
     assert (response.status_code, response.json()["error"]["param"]) == (422, "limit")
 
 
-@pytest.mark.parametrize("after", ["img_" + MISSING, "", "'; DROP TABLE images; --", "\0"])
-async def test_an_unknown_cursor_is_404(wire: Front, after: str):
-    response = await wire.client.get("/v1/images", params={"after": after}, headers=wire.authorization)
+@pytest.mark.parametrize("path", ["/v1/images", "/v1/generations"])
+@pytest.mark.parametrize("after", ["img_" + MISSING, "gen_" + MISSING, "", "'; DROP TABLE images; --", "\0"])
+async def test_an_unknown_cursor_is_404(wire: Front, path: str, after: str):
+    response = await wire.client.get(path, params={"after": after}, headers=wire.authorization)
     assert (response.status_code, response.json()["error"]["param"]) == (404, "after")
 
 

@@ -98,6 +98,8 @@ async def test_images(wire: Front):
     snapshot.check("images", await get(wire, "/v1/images"))
     snapshot.check("image", await get(wire, f"/v1/images/{image_id}"))
     snapshot.check("generation", await get(wire, f"/v1/generations/{created.headers['x-pinxit-generation']}"))
+    snapshot.check("generations", await get(wire, "/v1/generations"))
+    snapshot.check("task", await get(wire, f"/v1/images/tasks/{created.headers['x-pinxit-generation']}"))
     snapshot.check("image_deleted", await wire.client.delete(f"/v1/images/{image_id}", headers=wire.authorization))
     snapshot.check("images_empty", await get(wire, "/v1/images"))
 

@@ -66,14 +66,8 @@ class Handlers:
     async def list_images(self, request: Request, caller: Caller) -> dict[str, Any]:
         after, limit = page_of(request.query_params)
         found = await self._services.library.list(caller.account_id, after=after, limit=limit + 1)
-        page = found[:limit]
-        return {
-            "object": "list",
-            "data": [self._image(request, stored.image, stored.generation) for stored in page],
-            "first_id": page[0].image.id if page else None,
-            "last_id": page[-1].image.id if page else None,
-            "has_more": len(found) > limit,
-        }
+        shown = [self._image(request, stored.image, stored.generation) for stored in found[:limit]]
+        return shapes.page(shown, has_more=len(found) > limit)
 
     async def get_image(self, request: Request, caller: Caller, image_id: str) -> dict[str, Any]:
         stored = await self._services.library.get(caller.account_id, image_id)
@@ -101,6 +95,17 @@ class Handlers:
 
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+    async def list_generations(self, request: Request, caller: Caller) -> dict[str, Any]:
+        after, limit = page_of(request.query_params)
+        found = await self._services.generations.list_newest(caller, after=after, limit=limit + 1)
+        urls, base = self._services.library.urls, self._base(request)
+        shown = [shapes.generation(order, urls, base) for order in found[:limit]]
+        return shapes.page(shown, has_more=len(found) > limit)
+
+    async def get_task(self, request: Request, caller: Caller, generation_id: str) -> dict[str, Any]:
+        order = await self._services.generations.get(caller, generation_id)
+        return shapes.task(order, self._services.library.urls, self._base(request))
 
     async def get_generation(self, request: Request, caller: Caller, generation_id: str) -> Any:
         if "text/event-stream" in request.headers.get("accept", ""):

@@ -13,6 +13,8 @@ ANSWERS = {
     "list_models": "ModelList",
     "get_model": "ModelWithSchema",
     "list_images": "ImageList",
+    "list_generations": "GenerationList",
+    "get_task": "Task",
     "get_image": "Image",
     "delete_image": "DeletedImage",
     "get_generation": "Generation",
@@ -107,7 +109,7 @@ def _describe(operation: dict[str, Any], *, name: str) -> None:
         operation["responses"]["503"] = _json("Not yet; `backends` says why.", "Health")
     if name in BODIES:
         operation["requestBody"] = _body(BODIES[name])
-    if name in ("list_images", "list_webhook_deliveries"):
+    if name in ("list_images", "list_generations", "list_webhook_deliveries"):
         operation["parameters"] = [*operation.get("parameters", []), *_PAGING]
     if name == "get_usage":
         operation["parameters"] = [*operation.get("parameters", []), *_USAGE]

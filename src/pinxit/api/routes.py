@@ -80,6 +80,16 @@ def router(services: Services) -> APIRouter:
         """Delete a stored picture for good; its address is 404 from then on."""
         return await handle.delete_image(caller, image_id)
 
+    @routes.get("/v1/images/tasks/{generation_id:id}", tags=["generations"])
+    async def get_task(request: Request, caller: images_reader, generation_id: str) -> Any:
+        """One order as it stands, its pictures in `data` as well: for clients that poll for a task."""
+        return await handle.get_task(request, caller, generation_id)
+
+    @routes.get("/v1/generations", tags=["generations"])
+    async def list_generations(request: Request, caller: images_reader) -> Any:
+        """The account's orders, newest first, however they ended; `after` (an id) and `limit` (1 to 100) page."""
+        return await handle.list_generations(request, caller)
+
     @routes.get("/v1/generations/{generation_id:id}", tags=["generations"])
     async def get_generation(request: Request, caller: images_reader, generation_id: str) -> Any:
         """One order as it stands; with `Accept: text/event-stream` again whenever that changes, until it has ended."""

@@ -35,6 +35,18 @@ def _array(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
+def _page(name: str) -> Schema:
+    return _object(
+        {
+            "object": {"const": "list"},
+            "data": _array(_ref(name)),
+            "first_id": _nullable(STRING),
+            "last_id": _nullable(STRING),
+            "has_more": BOOLEAN,
+        }
+    )
+
+
 def _map(values: Schema) -> Schema:
     return {"type": "object", "additionalProperties": values}
 
@@ -120,6 +132,23 @@ _MODEL: dict[str, Schema] = {
     "capabilities": _ref("Capabilities"),
 }
 
+_GENERATION: dict[str, Schema] = {
+    "id": STRING,
+    "object": {"const": "generation"},
+    "status": _enum("queued", "in_progress", "completed", "failed", "cancelled", "unknown"),
+    "created": INTEGER,
+    "finished": _nullable(INTEGER),
+    "model": STRING,
+    "requested_model": STRING,
+    "prompt": STRING,
+    "parameters": {"type": "object"},
+    "progress": _nullable(_object({"step": INTEGER, "steps": INTEGER, "queue_position": INTEGER})),
+    "images": _array(_object({"id": STRING, "url": STRING, "seed": INTEGER, "size": _SIZE})),
+    "usage": _object({"input_tokens": INTEGER, "output_tokens": INTEGER}),
+    "cost_micros": INTEGER,
+    "error": _nullable(_object({"type": _enum(*TYPES), "message": STRING})),
+    "request_id": STRING,
+}
 _REQUEST: Schema = {
     "type": "object",
     "required": ["prompt"],
@@ -275,33 +304,15 @@ SCHEMAS: dict[str, Schema] = {
             "url": STRING,
         }
     ),
-    "ImageList": _object(
-        {
-            "object": {"const": "list"},
-            "data": _array(_ref("Image")),
-            "first_id": _nullable(STRING),
-            "last_id": _nullable(STRING),
-            "has_more": BOOLEAN,
-        }
-    ),
+    "ImageList": _page("Image"),
     "DeletedImage": _object({"id": STRING, "object": {"const": "image"}, "deleted": {"const": True}}),
-    "Generation": _object(
+    "Generation": _object(_GENERATION),
+    "GenerationList": _page("Generation"),
+    "Task": _object(
         {
-            "id": STRING,
-            "object": {"const": "generation"},
-            "status": _enum("queued", "in_progress", "completed", "failed", "cancelled", "unknown"),
-            "created": INTEGER,
-            "finished": _nullable(INTEGER),
-            "model": STRING,
-            "requested_model": STRING,
-            "prompt": STRING,
-            "parameters": {"type": "object"},
-            "progress": _nullable(_object({"step": INTEGER, "steps": INTEGER, "queue_position": INTEGER})),
-            "images": _array(_object({"id": STRING, "url": STRING, "seed": INTEGER, "size": _SIZE})),
-            "usage": _object({"input_tokens": INTEGER, "output_tokens": INTEGER}),
-            "cost_micros": INTEGER,
-            "error": _nullable(_object({"type": _enum(*TYPES), "message": STRING})),
-            "request_id": STRING,
+            **_GENERATION,
+            "task_id": STRING,
+            "data": _array(_object({"url": STRING, "b64_json": {"const": ""}})),
         }
     ),
     "ApiKeyOptions": _object(_KEY_OPTIONS, required=[]),

@@ -211,6 +211,23 @@ def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
     }
 
 
+def task(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
+    """An order for clients that poll for a task and read its pictures where an image answer has them."""
+    shown = generation(order, urls, base)
+    return {**shown, "task_id": order.id, "data": [{"url": kept["url"], "b64_json": ""} for kept in shown["images"]]}
+
+
+def page(shown: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """A part of a list, newest first; the next one comes `after` its last id."""
+    return {
+        "object": "list",
+        "data": list(shown),
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": has_more,
+    }
+
+
 def usage(wanted: Query, sums: Sequence[Usage]) -> dict[str, Any]:
     """Sums and what they are of; the total is of all of them."""
     return {

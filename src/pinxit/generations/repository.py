@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.tables import attempts, generations, idempotency_keys
@@ -323,6 +323,20 @@ def find(connection: Connection, account_id: str, generation_id: str) -> Generat
         select(generations).where(generations.c.account_id == account_id, generations.c.id == generation_id)
     ).first()
     return from_row(connection, row) if row else None
+
+
+def list_newest(connection: Connection, account_id: str, *, after: str | None, limit: int) -> list[Generation] | None:
+    """At most `limit` orders older than `after`, whatever became of them; None if there is no such order."""
+    query = select(generations).where(generations.c.account_id == account_id)
+    if after is not None:
+        mine = (generations.c.account_id == account_id, generations.c.id == after)
+        start = connection.execute(select(generations.c.created_at).where(*mine)).scalar_one_or_none()
+        if start is None:
+            return None
+        earlier = and_(generations.c.created_at == start, generations.c.id < after)
+        query = query.where(generations.c.created_at <= start, or_(generations.c.created_at < start, earlier))
+    newest = query.order_by(generations.c.created_at.desc(), generations.c.id.desc()).limit(limit)
+    return [from_row(connection, row) for row in connection.execute(newest).all()]
 
 
 def from_row(connection: Connection, row: Row[Any]) -> Generation:

@@ -482,7 +482,18 @@ class GenerationService:
         )
         if found is None:
             raise NotFound("There is no such generation.")
-        live = self._live.get(generation_id)
+        return self._as_it_stands(found)
+
+    async def list_newest(self, caller: Caller, *, after: str | None, limit: int) -> list[Generation]:
+        """The account's orders. Raises NotFound if `after` is none of them."""
+        unit = partial(repository.list_newest, account_id=caller.account_id, after=after, limit=limit)
+        found = await self._database.read(unit)
+        if found is None:
+            raise NotFound("There is no such generation.", param="after")
+        return [self._as_it_stands(generation) for generation in found]
+
+    def _as_it_stands(self, found: Generation) -> Generation:
+        live = self._live.get(found.id)
         if live is not None and found.status.is_open:
             return replace(found, status=live.progress.status, progress=live.progress)
         return found
