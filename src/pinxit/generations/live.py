@@ -19,7 +19,7 @@ class Live:
         """Grows with every change."""
         self.is_cancelled = False
         self.is_final = False
-        """Whether all is painted and only the books are left: too late to cancel."""
+        """Whether nothing is painted any more and only the books are left: too late to cancel."""
         self._tell = tell
         self._task = task
         self._steps: dict[int, int] = {}
@@ -39,8 +39,8 @@ class Live:
         self._publish()
 
     def cancel(self) -> None:
-        """Stop painting, between two steps."""
-        if not self.is_final:
+        """Stop painting, between two steps; once, so that what ends the order is not stopped too."""
+        if not self.is_final and not self.is_cancelled:
             self.is_cancelled = True
             if self._task is not None:
                 self._task.cancel()

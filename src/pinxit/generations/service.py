@@ -353,6 +353,9 @@ class GenerationService:
 
         Raises LeaseLost if it ceased to be ours.
         """
+        live = self._live.get(generation.id)
+        if live is not None:
+            live.is_final = True
         failed = replace(
             generation,
             status=Status.CANCELLED if isinstance(error, OrderCancelled) else Status.FAILED,
