@@ -137,6 +137,8 @@ class GenerationService:
         self._announcer = announcer
         self._studio = Studio(database=database, runners=runners, library=library, now=now, lease_owner=tenure.owner)
         self._live: dict[str, Live] = {}
+        self._opening: set[str] = set()
+        """Ids of orders on their way into the database, whose painting has not begun."""
         self._tasks: set[asyncio.Task[Generation]] = set()
         self._to_fail: dict[str, tuple[Generation, PinxitError]] = {}
         self._tending: set[asyncio.Task[None]] = set()
@@ -227,13 +229,14 @@ class GenerationService:
                     await self._moderator.check_prompt(request.prompt)
                     if request.store:
                         await self._library.require_room()
-                    found_id = await self._open(commission)
-                    if found_id == commission.generation.id:
-                        commission.opened.set_result(found_id)
-                        with suppress(LeaseLost):  # then another process answers, as for an order sent again
-                            return await self._paint_and_settle(
-                                commission.work, commission.ticket, commission.audience, commission.on_progress
-                            )
+                    with self._claim(commission.generation.id):
+                        found_id = await self._open(commission)
+                        if found_id == commission.generation.id:
+                            commission.opened.set_result(found_id)
+                            with suppress(LeaseLost):  # then another process answers, as for an order sent again
+                                return await self._paint_and_settle(
+                                    commission.work, commission.ticket, commission.audience, commission.on_progress
+                                )
             if not commission.opened.done():
                 commission.opened.set_result(found_id)
         return await self._answer_again(caller, request, found_id)
@@ -249,6 +252,17 @@ class GenerationService:
         if not is_likely:
             return None
         return await self._database.write(partial(repository.find_earlier, generation=generation, repeat=repeat))
+
+    @contextmanager
+    def _claim(self, generation_id: str) -> Iterator[None]:
+        """Keep `_take_over` from an order of ours that is still being opened when its lease runs out: this process may
+        have been stopped in between.
+        """
+        self._opening.add(generation_id)
+        try:
+            yield
+        finally:
+            self._opening.discard(generation_id)
 
     async def _open(self, commission: "_Commission") -> str:
         """Begin the order in one transaction. Returns its id, or that of the order that this one repeats."""
@@ -604,7 +618,11 @@ class GenerationService:
         """Make those orders ours whose process is gone, as many as there is room for, and go on with them."""
         while room := min(self._gate.room, TAKEN_AT_ONCE):
             unit = partial(
-                leases.take_over, tenure=self._tenure, now=self._now(), except_for=list(self._live), limit=room
+                leases.take_over,
+                tenure=self._tenure,
+                now=self._now(),
+                except_for=[*self._opening, *self._live],
+                limit=room,
             )
             taken = await self._database.write(unit)
             for order in taken:
