@@ -300,17 +300,20 @@ def _end(connection: Connection, generation: Generation, lease_owner: str) -> bo
 
 
 def _require_ours(connection: Connection, generation: Generation) -> None:
-    """Raises LeaseLost unless the order was never there or has ended as we say; the pictures of one that is completed
-    are ours if their names are.
-    """
+    """Raises LeaseLost unless the order was never there or has ended as we say."""
+    status = connection.execute(select(generations.c.status).where(generations.c.id == generation.id)).first()
+    if status is not None and not has_ended_as(connection, generation):
+        raise LeaseLost
+
+
+def has_ended_as(connection: Connection, generation: Generation) -> bool:
+    """Whether the order has ended like this; the pictures of one that is completed are ours if their names are."""
     row = connection.execute(
         select(generations.c.status, generations.c.storage_keys).where(generations.c.id == generation.id)
     ).first()
-    if row is None:
-        return
-    is_theirs = generation.status is Status.COMPLETED and tuple(row.storage_keys) != generation.storage_keys
-    if row.status != generation.status.value or is_theirs:
-        raise LeaseLost
+    if row is None or row.status != generation.status.value:
+        return False
+    return generation.status is not Status.COMPLETED or tuple(row.storage_keys) == generation.storage_keys
 
 
 def _ended_at(generation: Generation) -> datetime:

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from pinxit import errors
 from pinxit.catalog.catalog import Catalog
@@ -141,6 +142,8 @@ class GenerationService:
         """Ids of orders on their way into the database, whose painting has not begun."""
         self._tasks: set[asyncio.Task[Generation]] = set()
         self._to_fail: dict[str, tuple[Generation, PinxitError]] = {}
+        self._left_behind: dict[str, Generation] = {}
+        """Orders that others have, whose files of ours could not be removed yet."""
         self._tending: set[asyncio.Task[None]] = set()
 
     # --- the story ---
@@ -358,9 +361,17 @@ class GenerationService:
             await self._database.write(unit)
         except CommitUnknown:
             log.warning("settle_in_doubt", generation_id=settled.id)
-            await self._database.write(unit)
+            await self._settle_again(unit, settled)
         self._announcer.wake()
         return settled
+
+    async def _settle_again(self, unit: Callable[[Connection], None], settled: Generation) -> None:
+        """If this too is in doubt, a reader can still see whether the order has ended. Raises as `_settle`."""
+        try:
+            await self._database.write(unit)
+        except CommitUnknown:
+            if not await self._database.read(partial(repository.has_ended_as, generation=settled)):
+                raise
 
     async def _fail(self, generation: Generation, error: PinxitError) -> None:
         """End the order without pictures and leave no file behind. What cannot be done now, `tend` does later.
@@ -410,6 +421,7 @@ class GenerationService:
             await self._library.discard(unclaimed)
         except StorageUnavailable as error:
             log.error("files_left_behind", generation_id=generation.id, reason=error.message)
+            self._left_behind[generation.id] = generation
 
     async def _remove_files(self, failed: Generation) -> None:
         """Rows first, then files, then a note that they are gone: no row ever names a missing file, and no file
@@ -604,6 +616,9 @@ class GenerationService:
         for generation, error in not_ended.values():
             with suppress(LeaseLost):
                 await self._fail(generation, error)
+        left_behind, self._left_behind = self._left_behind, {}
+        for generation in left_behind.values():
+            await self._leave_to_others(generation)
         await self._take_over()
 
     async def look_for_cancellations(self) -> None:
