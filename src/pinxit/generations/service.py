@@ -603,7 +603,8 @@ class GenerationService:
         self._tending.clear()
 
     async def tend(self) -> None:
-        """Renew our leases, end what could not be ended before, and go on with what nobody paints any more.
+        """Renew our leases, end what could not be ended before, go on with what nobody paints any more, and remove
+        deleted pictures that could not be removed before.
 
         Raises StorageUnavailable.
         """
@@ -620,6 +621,7 @@ class GenerationService:
         for generation in left_behind.values():
             await self._leave_to_others(generation)
         await self._take_over()
+        await self._library.purge()
 
     async def look_for_cancellations(self) -> None:
         """Give up what other processes want to be given up. Raises StorageUnavailable."""
