@@ -166,6 +166,7 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         tenure=_tenure(settings, is_server=owns_folder),
         is_billed=settings.billing == "credits",
         url_ttl=None if settings.url_ttl_seconds is None else timedelta(seconds=settings.url_ttl_seconds),
+        once_only=frozenset(backend.name for backend in painters if not backend.is_repeatable),
         announcer=Announcer(_recorder(settings, library.urls), deliverer.wake),
     )
     services = Services(

@@ -30,6 +30,7 @@ into an HTTP status and a wire `type`. An error that is not a `PinxitError` is a
     ├── DeadlineExceeded          the order's own deadline
     ├── OrderCancelled
     ├── BackendError              the painter answered nonsense
+    │   └── OutcomeUnknown        it may have painted; its answer was lost
     └── StartupError              the program cannot run here; the message says what to do
         └── ConfigurationError
 """
@@ -189,6 +190,10 @@ class OrderCancelled(PinxitError):
 
 class BackendError(PinxitError):
     """The painter answered something that is not a picture."""
+
+
+class OutcomeUnknown(BackendError):
+    """Whether this was painted is not known: the answer was lost. Nothing was charged; it is not painted again."""
 
 
 class StartupError(PinxitError):

@@ -90,7 +90,7 @@ def refuses_connections(server):
 
 
 def test_kill_9_leaves_nothing_half_done(tmp_path):
-    """An order is under way, two of its pictures are kept already, and an older one is safe. The next server finishes it."""
+    """An order is under way, two of its pictures are kept, an older one is safe: the next server finishes it."""
     name = new_id("gen")
     with serving(tmp_path) as server:
         painter = server.painter_pid

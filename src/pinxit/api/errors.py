@@ -30,6 +30,7 @@ STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
     errors.RateLimited: (429, "rate_limit_error"),
     errors.HeadersTooLarge: (431, "headers_too_large"),
     errors.BackendError: (502, "upstream_error"),
+    errors.OutcomeUnknown: (504, "upstream_timeout"),
     errors.OrderCancelled: (400, "invalid_request_error"),
     errors.DeadlineExceeded: (504, "upstream_timeout"),
     errors.Overloaded: (503, "overloaded_error"),

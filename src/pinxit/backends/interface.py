@@ -130,6 +130,10 @@ class Backend(ABC):
 
     name: ClassVar[str]
     runs_in: ClassVar[Literal["process", "inline"]] = "process"
+    is_repeatable: ClassVar[bool] = True
+    """Whether painting an order a second time costs nothing but time. Where it costs more, an order whose answer was
+    lost is never sent again: its outcome is unknown, and its customer pays nothing.
+    """
 
     @abstractmethod
     def models(self) -> Sequence[ModelSpec]:

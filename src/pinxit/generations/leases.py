@@ -7,8 +7,9 @@ before can neither settle nor fail it, and the pictures get new names, so that t
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, or_, select
 
 from pinxit.database.tables import attempts, generations, images
 from pinxit.generations import repository
@@ -42,6 +43,8 @@ class Taken:
     old_keys: tuple[str, ...]
     attempts: int
     """How often it was tried to paint it."""
+    backend: str
+    """Where it was tried last."""
     was_server: bool
     is_cancelled: bool
     """Whether somebody wants it to end without pictures."""
@@ -89,7 +92,7 @@ def take_over(
     ).all()
     taken = []
     for row in rows:
-        old = repository.from_row(connection, row)
+        old, newest = repository.from_row(connection, row), _find_newest_attempt(connection, row.id)
         encoding = old.parameters.get("output_format", "png")
         count = len(old.parameters.get("seeds", ())) if old.storage_keys else 0
         fresh = tuple(new_image_name(encoding) for _ in range(count))
@@ -107,7 +110,8 @@ def take_over(
             Taken(
                 generation=replace(old, storage_keys=fresh),
                 old_keys=old.storage_keys,
-                attempts=_count_attempts(connection, old.id),
+                attempts=newest.number if newest else 0,
+                backend=newest.backend if newest else "",
                 was_server=(row.lease_owner or "").startswith(SERVER),
                 is_cancelled=row.cancel_requested_at is not None,
             )
@@ -147,6 +151,6 @@ def _is_open() -> ColumnElement[bool]:
     return generations.c.status.in_(repository.OPEN)
 
 
-def _count_attempts(connection: Connection, generation_id: str) -> int:
-    newest = select(func.max(attempts.c.number)).where(attempts.c.generation_id == generation_id)
-    return connection.execute(newest).scalar_one() or 0
+def _find_newest_attempt(connection: Connection, generation_id: str) -> Row[Any] | None:
+    of_order = select(attempts).where(attempts.c.generation_id == generation_id)
+    return connection.execute(of_order.order_by(attempts.c.number.desc()).limit(1)).first()

@@ -15,7 +15,7 @@ from pinxit.backends.interface import PaintedImage, PaintUsage, Queued
 from pinxit.backends.interface import Progress as PaintProgress
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.database.interface import Database
-from pinxit.errors import BackendError, BackendUnavailable
+from pinxit.errors import BackendError, BackendUnavailable, OutcomeUnknown
 from pinxit.generations import repository
 from pinxit.generations.generation import Generation
 from pinxit.generations.live import Live
@@ -78,13 +78,15 @@ class Studio:
         library: Library,
         now: Callable[[], datetime],
         lease_owner: str,
+        once_only: frozenset[str] = frozenset(),
     ) -> None:
-        """`runners`: backend name → its runner."""
+        """`runners`: backend name → its runner; `once_only`: the names of those whose work is not repeatable."""
         self._database = database
         self._runners = runners
         self._library = library
         self._now = now
         self._lease_owner = lease_owner
+        self._once_only = once_only
 
     async def paint(self, work: Work, live: Live) -> Painting:
         """Paint, and paint again what a dying painter took with it. If some of the pictures are there, it succeeded.
@@ -98,7 +100,11 @@ class Studio:
             try:
                 await self._paint_once(work, attempt, painting, live)
                 break
-            except PainterDied:
+            except PainterDied as death:
+                if attempt.backend in self._once_only:
+                    if painting.images:
+                        break
+                    raise unknown_outcome(work.generation) from death
                 missing = painting.missing(attempt)
                 log.warning("painter_died", generation_id=work.generation.id, attempt=attempt.number, lost=len(missing))
                 if attempt.number >= MAX_ATTEMPTS or not missing:
@@ -180,6 +186,13 @@ class Studio:
     def _url_expiry(self, generation: Generation) -> datetime | None:
         seconds = generation.parameters["url_ttl_seconds"]
         return None if seconds is None else self._now() + timedelta(seconds=seconds)
+
+
+def unknown_outcome(generation: Generation) -> OutcomeUnknown:
+    """What to say of an order that was sent to a backend whose work is not repeatable, and whose answer was lost."""
+    return OutcomeUnknown(
+        f"Whether the order {generation.id} was painted is not known: the answer was lost. Nothing was charged."
+    )
 
 
 def _encode(painted: PaintedImage, request: ImageRequest, metadata: Mapping[str, str]) -> tuple[bytes, str]:

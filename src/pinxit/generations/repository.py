@@ -268,7 +268,7 @@ def forget_files(connection: Connection, generation: Generation) -> None:
 
 def list_with_files_to_remove(connection: Connection) -> list[Generation]:
     """Orders without pictures whose files nobody has removed yet, because the process ended in between."""
-    without = generations.c.status.in_([Status.FAILED.value, Status.CANCELLED.value])
+    without = generations.c.status.in_([Status.FAILED.value, Status.CANCELLED.value, Status.UNKNOWN.value])
     rows = connection.execute(select(generations).where(without, generations.c.storage_keys != [])).all()
     return [from_row(connection, row) for row in rows]
 

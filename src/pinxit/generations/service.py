@@ -25,6 +25,7 @@ from pinxit.errors import (
     DeadlineExceeded,
     NotFound,
     OrderCancelled,
+    OutcomeUnknown,
     Overloaded,
     PinxitError,
     StillRunning,
@@ -35,7 +36,7 @@ from pinxit.generations.announcing import NOBODY, Announcer
 from pinxit.generations.generation import Generation, Status
 from pinxit.generations.leases import LEASE, Taken, Tenure
 from pinxit.generations.live import Live, ProgressListener
-from pinxit.generations.painting import MAX_ATTEMPTS, Painting, Studio, Work
+from pinxit.generations.painting import MAX_ATTEMPTS, Painting, Studio, Work, unknown_outcome
 from pinxit.generations.repeat import Repeat, fingerprint
 from pinxit.generations.repository import Attempt, Charge, Lease, LeaseLost
 from pinxit.ids import hide_secrets, new_id, new_image_name
@@ -120,9 +121,11 @@ class GenerationService:
         is_billed: bool,
         url_ttl: timedelta | None = None,
         announcer: Announcer = NOBODY,
+        once_only: frozenset[str] = frozenset(),
     ) -> None:
         """`runners`: backend name → its runner; `account_limits`: of each account; `tenure`: in whose name orders are
-        painted; `url_ttl`: how long a picture's URL opens it, None for ever, unless the key says otherwise.
+        painted; `url_ttl`: how long a picture's URL opens it, None for ever, unless the key says otherwise;
+        `once_only`: the names of backends whose work is not repeatable.
         """
         self._database = database
         self._catalog = catalog
@@ -136,7 +139,10 @@ class GenerationService:
         self._is_billed = is_billed
         self._url_ttl = url_ttl
         self._announcer = announcer
-        self._studio = Studio(database=database, runners=runners, library=library, now=now, lease_owner=tenure.owner)
+        self._once_only = once_only
+        self._studio = Studio(
+            database=database, runners=runners, library=library, now=now, lease_owner=tenure.owner, once_only=once_only
+        )
         self._live: dict[str, Live] = {}
         self._opening: set[str] = set()
         """Ids of orders on their way into the database, whose painting has not begun."""
@@ -383,7 +389,7 @@ class GenerationService:
             live.is_final = True
         failed = replace(
             generation,
-            status=Status.CANCELLED if isinstance(error, OrderCancelled) else Status.FAILED,
+            status=_status_after(error),
             error_class=error.class_name,
             error_message=hide_secrets(error.message),
             finished_at=self._now(),
@@ -657,6 +663,8 @@ class GenerationService:
         try:
             if taken.is_cancelled:
                 raise OrderCancelled
+            if taken.backend in self._once_only:
+                raise unknown_outcome(generation)
             if not taken.was_server or not generation.storage_keys:
                 raise BackendUnavailable(STOPPED)
             if taken.attempts >= MAX_ATTEMPTS:
@@ -726,6 +734,12 @@ class Order:
         await asyncio.wait({self._opened})
         if not self._opened.cancelled():
             await self._service.abandon(self._opened.result())
+
+
+def _status_after(error: PinxitError) -> Status:
+    if isinstance(error, OutcomeUnknown):
+        return Status.UNKNOWN
+    return Status.CANCELLED if isinstance(error, OrderCancelled) else Status.FAILED
 
 
 async def _repeat(look: Callable[[], Awaitable[None]], seconds: float) -> None:

@@ -164,6 +164,19 @@ async def test_so_is_one_whose_deadline_is_over(front: Front):
     await assert_whole(front)
 
 
+async def test_so_is_one_that_cannot_be_repeated_and_its_outcome_is_unknown(make_front: MakeFront):
+    class OnceOnly(FakeBackend):
+        is_repeatable = False
+
+    front = await make_front(OnceOnly())
+    left = await leave_behind(front, an_earlier_server(front), SOON)
+    await restart(front)
+    order = await ended(front, left)
+    assert (order.status, order.error_class, order.cost_micros) == ("unknown", "OutcomeUnknown", 0)
+    assert len(front.backend.orders) == 1  # the example
+    await assert_whole(front)
+
+
 async def test_one_that_was_to_be_cancelled_is_cancelled(front: Front):
     left = await leave_behind(front, an_earlier_server(front), SOON, cancel_requested_at=datetime.now(UTC))
     await restart(front)

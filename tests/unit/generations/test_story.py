@@ -217,6 +217,35 @@ async def test_so_is_an_order_of_which_the_painter_cannot_do_the_rest(make_front
     await assert_whole(front)
 
 
+class OnceOnly(FakeBackend):
+    """Whoever runs it is paid for every order that he was sent."""
+
+    is_repeatable = False
+
+
+async def test_what_cannot_be_repeated_is_not_and_costs_nothing(make_front: MakeFront, make_dying: MakeDying):
+    front = await make_front(OnceOnly())
+    dying = make_dying(front, 0, 5)
+    response = await front.generate({"x-pinxit-generation": ID, "Idempotency-Key": "once"})
+    assert (response.status_code, response.json()["error"]["type"]) == (504, "upstream_timeout")
+    assert response.headers["x-should-retry"] == "false"
+    assert ID in response.json()["error"]["message"]
+    order = await order_of(front)
+    assert (order["status"], order["cost_micros"]) == ("unknown", 0)
+    again = await front.generate({"Idempotency-Key": "once"})
+    assert (again.status_code, again.json()) == (504, response.json())
+    assert len(dying.orders) == 1
+    await assert_whole(front)
+
+
+async def test_the_pictures_that_came_before_count(make_front: MakeFront, make_dying: MakeDying):
+    front = await make_front(OnceOnly())
+    make_dying(front, 2)
+    response = await front.generate({"x-pinxit-generation": ID}, n=3, seed=7)
+    assert (response.status_code, len(response.json()["data"])) == (200, 2)
+    await assert_whole(front)
+
+
 # --- the painter fails ----------------------------------------------------------------------------------------------
 
 
