@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import Engine
 
+from databases import MakeEngine
 from front import BASE_URL, Front, MakeFront
 from pinxit.accounts import DEFAULT_ACCOUNT
 from pinxit.app import build, create_app
@@ -78,6 +80,30 @@ def postgres_url(postgres_cluster: Cluster) -> Iterator[str]:
     name = f"test_{next(_NUMBERS)}"
     yield postgres_cluster.new_database(name, template="blank")
     postgres_cluster.drop_database(name)
+
+
+@pytest.fixture
+def make_engine(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeEngine]:
+    """Opens databases that have no tables yet."""
+    engines: list[Engine] = []
+    urls: dict[str, str] = {}
+
+    def make(name: str) -> Engine:
+        if database_kind == "sqlite":
+            engines.append(sqlite.open_engine(tmp_path / f"{name}.db"))
+            return engines[-1]
+        from pinxit.database import postgres
+
+        if name not in urls:
+            urls[name] = request.getfixturevalue("postgres_cluster").new_database(f"empty_{name}")
+        engines.append(postgres.open_engine(urls[name]))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.dispose()
+    for name in urls:
+        request.getfixturevalue("postgres_cluster").drop_database(f"empty_{name}")
 
 
 @pytest.fixture

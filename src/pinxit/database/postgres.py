@@ -46,6 +46,7 @@ MIN_VERSION = 14
 
 _CONNECTING: dict[str, Any] = {
     "application_name": "pinxit",
+    "client_encoding": "UTF8",
     "connect_timeout": 3,
     "keepalives_idle": 30,
     "keepalives_interval": 5,
