@@ -22,10 +22,11 @@ from pinxit.database.tables import webhook_deliveries as deliveries
 from pinxit.database.tables import webhook_endpoints as endpoints
 from pinxit.database.tables import webhook_events as events
 from pinxit.errors import BudgetExceeded, Conflict, IdempotencyMismatch, InsufficientCredits
-from pinxit.generations import repository
+from pinxit.generations import leases, repository
 from pinxit.generations.generation import Generation, Status
+from pinxit.generations.leases import LEASE, Tenure
 from pinxit.generations.repeat import Repeat
-from pinxit.generations.repository import Attempt, Charge
+from pinxit.generations.repository import Attempt, Charge, Lease, LeaseLost
 from pinxit.ids import new_id
 from pinxit.keys.model import KeyOptions, Limits
 from pinxit.keys.service import KeyService, local_caller
@@ -40,7 +41,7 @@ from postgres import Cluster
 pytestmark = pytest.mark.system("postgres")
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-KEY = "key_1"
+KEY, OWNER = "key_1", "server_1"
 ONCE = Repeat()
 
 
@@ -131,13 +132,18 @@ def opening(
         attempt=Attempt(1, "fake", (0,)),
         charge=Charge(micros, billed, {} if budget is None else {"total": budget}),
         repeat=repeat,
-        lease_owner="server_1",
+        lease=Lease(OWNER, NOW + LEASE),
     )
 
 
 def settling(generation: Generation, record: Callable[[Connection, Generation], None] = lambda *_: None) -> Any:
     ended = replace(generation, status=Status.COMPLETED, cost_micros=10, finished_at=NOW)
-    return partial(repository.settle, generation=ended, record=record)
+    return partial(repository.settle, generation=ended, record=record, lease_owner=OWNER)
+
+
+def failing(generation: Generation) -> Callable[[Connection], None]:
+    ended = replace(generation, status=Status.FAILED, finished_at=NOW)
+    return partial(repository.fail, generation=ended, record=lambda *_: None, lease_owner=OWNER)
 
 
 async def column(database: Database, wanted: Any) -> list[Any]:
@@ -223,23 +229,67 @@ async def test_of_two_retries_at_once_each_adopts_another_order(one, two, behind
 async def test_a_retry_waits_for_an_order_that_is_just_being_settled(one, two, behind) -> None:
     """To pass it by because its row is locked would be to paint it twice."""
     await leave(one, "gen_1")
-    assert await behind(one, Held(settling(planned("gen_1", key=KEY))), two, adopting("gen_b")) == [True, "gen_1"]
+    assert await behind(one, Held(settling(planned("gen_1", key=KEY))), two, adopting("gen_b")) == [None, "gen_1"]
 
 
 async def test_a_retry_does_not_adopt_an_order_that_is_just_failing(one, two, behind) -> None:
     await leave(one, "gen_1")
-    failed = replace(planned("gen_1", key=KEY), status=Status.FAILED, finished_at=NOW)
-    failing = Held(partial(repository.fail, generation=failed, record=lambda *_: None))
-    assert await behind(one, failing, two, adopting("gen_b")) == [True, "gen_b"]
+    held = Held(failing(planned("gen_1", key=KEY)))
+    assert await behind(one, held, two, adopting("gen_b")) == [None, "gen_b"]
     assert await in_order(one)
 
 
 async def test_an_order_is_ended_once(one, two, behind) -> None:
     await one.write(opening(planned("gen_1")))
-    failed = replace(planned("gen_1"), status=Status.FAILED, finished_at=NOW)
-    failing = partial(repository.fail, generation=failed, record=lambda *_: None)
-    assert await behind(one, Held(settling(planned("gen_1"))), two, failing) == [True, False]
+    said = await behind(one, Held(settling(planned("gen_1"))), two, failing(planned("gen_1")))
+    assert said[0] is None
+    assert isinstance(said[1], LeaseLost)
     assert await in_order(one)
+
+
+# --- an order whose process is gone ---------------------------------------------------------------------------------
+
+
+def taking(owner: str, limit: int = 10) -> Callable[[Connection], list[str]]:
+    """The unit that takes over what nobody paints any more; the ids of what it took."""
+
+    def unit(connection: Connection) -> list[str]:
+        late = NOW + LEASE * 2
+        taken = leases.take_over(connection, Tenure(owner), late, except_for=(), limit=limit)
+        return [order.generation.id for order in taken]
+
+    return unit
+
+
+async def test_of_two_processes_each_takes_over_what_the_other_has_not(one, two) -> None:
+    for number in range(4):
+        await one.write(opening(planned(f"gen_{number}")))
+    held = Held(taking("server_2", limit=2))
+    first = asyncio.create_task(one.write(held))
+    await held.wait()
+    second = await two.write(taking("server_3"))
+    held.go_on.set()
+    assert (await first, second) == (["gen_0", "gen_1"], ["gen_2", "gen_3"])
+
+
+async def test_who_has_lost_an_order_while_it_was_settling_it_does_not_charge_for_it(one, two, behind) -> None:
+    await one.write(opening(planned("gen_1")))
+    said = await behind(one, Held(taking("server_2")), two, settling(planned("gen_1")))
+    assert said[0] == ["gen_1"]
+    assert isinstance(said[1], LeaseLost)
+    assert await column(one, holds.c.status) == ["held"]
+    assert await in_order(one)
+
+
+async def test_an_order_that_is_just_being_settled_is_not_taken_over(one, two) -> None:
+    await one.write(opening(planned("gen_1")))
+    held = Held(settling(planned("gen_1")))
+    first = asyncio.create_task(one.write(held))
+    await held.wait()
+    assert await two.write(taking("server_2")) == []
+    held.go_on.set()
+    await first
+    assert await two.write(taking("server_2")) == []
 
 
 # --- money ----------------------------------------------------------------------------------------------------------
@@ -287,8 +337,7 @@ async def test_orders_of_all_kinds_at_once_never_stop_each_other(one, two) -> No
         if number % 3:
             await database.write(settling(generation))
         else:
-            failed = replace(generation, status=Status.FAILED, finished_at=NOW)
-            await database.write(partial(repository.fail, generation=failed, record=lambda *_: None))
+            await database.write(failing(generation))
 
     await asyncio.gather(
         *(order((one, two)[number % 2], number) for number in range(60)),
@@ -387,7 +436,7 @@ async def test_an_endpoint_that_is_deleted_while_an_order_settles_does_not_keep_
     await one.write(opening(planned("gen_1")))
     deleting = Held(partial(webhooks.delete, account_id=DEFAULT_ACCOUNT, endpoint_id="wh_1"))
     record = settling(planned("gen_1"), lambda connection, _: noting()(connection))
-    assert await behind(one, deleting, two, record) == [True, True]
+    assert await behind(one, deleting, two, record) == [True, None]
     assert await column(one, deliveries.c.id) == []
     assert await in_order(one)
 
@@ -397,7 +446,7 @@ async def test_an_endpoint_is_deleted_with_what_an_order_just_left_for_it(one, t
     await one.write(opening(planned("gen_1")))
     record = Held(settling(planned("gen_1"), lambda connection, _: noting()(connection)))
     deleting = partial(webhooks.delete, account_id=DEFAULT_ACCOUNT, endpoint_id="wh_1")
-    assert await behind(one, record, two, deleting) == [True, True]
+    assert await behind(one, record, two, deleting) == [None, True]
     assert await column(one, deliveries.c.id) == await column(one, endpoints.c.id) == []
 
 
