@@ -1,0 +1,187 @@
+"""What must be true: at any moment of a run, and when all is over."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from pinxit.database.tables import (
+    attempts,
+    generations,
+    holds,
+    idempotency_keys,
+    images,
+    transfers,
+    webhook_deliveries,
+    webhook_events,
+)
+from pinxit.ledger.invariants import check as check_ledger
+from simulated_customers import Customers, Wish
+from simulated_server import MICROS, MICROS_WIDE, WIDE, Server
+from simulated_world import World
+
+OPEN = ("queued", "in_progress")
+COMPLETED = "completed"
+
+
+def wrong_now(world: World) -> list[str]:
+    """True in every committed state: the books, and that no row names a file that is not there."""
+    problems = world.look(check_ledger)
+    for image in world.look(_kept_images):
+        data = world.files.get(image.storage_key)
+        if data is None or image.storage_key in world.unsynced:
+            problems.append(f"I5: {image.id} has a row and no durable file")
+        elif (len(data), hashlib.sha256(data).hexdigest()) != (image.size_bytes, image.sha256):
+            problems.append(f"I5: {image.id} has other bytes than its row says")
+    return problems
+
+
+def wrong_at_the_end(world: World, customers: Customers, servers: list[Server], *, has_webhook: set[str]) -> list[str]:
+    """True when nothing goes wrong any more and everything has ended."""
+    problems = wrong_now(world) + customers.surprises
+    orders = world.look(lambda connection: list(connection.execute(select(generations))))
+    problems += [f"order {order.id} is still {order.status}" for order in orders if order.status in OPEN]
+    problems += _wrong_prices(world, orders)
+    problems += _wrong_pictures(world, customers)
+    problems += _wrong_keys(world)
+    problems += _wrong_payments(world, customers)
+    problems += _wrong_webhooks(world, orders, has_webhook)
+    problems += _wrong_attempts(world, orders)
+    by_prompt: dict[str, list[Row[Any]]] = defaultdict(list)
+    for order in orders:
+        by_prompt[order.prompt].append(order)
+    for wish in customers.wishes:
+        problems += _wrong_wish(world, wish, by_prompt[wish.prompt])
+    for server in servers:
+        problems += server.leaks()
+    return problems
+
+
+def wrong_after_a_restart(world: World) -> list[str]:
+    """I6: no file without a row, not even half of one."""
+    named = {image.storage_key for image in world.look(_kept_images)}
+    orphans = sorted((set(world.files) | world.parts) - named)
+    return wrong_now(world) + [f"I6: the file {key} has no row" for key in orphans]
+
+
+def is_quiet(world: World) -> bool:
+    """Whether every order has ended, what it left is tidied up, and everybody was told."""
+    return world.look(_is_quiet)
+
+
+def _is_quiet(connection: Connection) -> bool:
+    untidy = [
+        select(generations.c.id).where(generations.c.status.in_(OPEN)),
+        select(generations.c.id).where(generations.c.status != COMPLETED, generations.c.storage_keys != []),
+        select(webhook_deliveries.c.id).where(webhook_deliveries.c.status == "pending"),
+    ]
+    return all(connection.execute(query.limit(1)).first() is None for query in untidy)
+
+
+def _kept_images(connection: Connection) -> list[Row[Any]]:
+    return list(connection.execute(select(images).where(images.c.deleted_at.is_(None))))
+
+
+def _wrong_prices(world: World, orders: list[Row[Any]]) -> list[str]:
+    """I4: what was posted is the price of one picture times the pictures."""
+    rows = {row.generation_id: row for row in world.look(lambda connection: connection.execute(select(holds)).all())}
+    pictures = Counter(world.look(lambda connection: connection.execute(select(images.c.generation_id)).scalars().all()))
+    problems = []
+    for order in orders:
+        each = MICROS_WIDE if order.parameters["size"] == str(WIDE) else MICROS
+        posted = rows[order.id].posted_micros or 0
+        if posted != each * (order.image_count if order.status == COMPLETED else 0):
+            problems.append(f"I4: {order.id} cost {posted} for {order.image_count} pictures")
+        if order.parameters["store"] and order.status == COMPLETED and pictures[order.id] != order.image_count:
+            problems.append(f"I4: {order.id} has {pictures[order.id]} rows for {order.image_count} pictures")
+        if order.status == COMPLETED and order.image_count == 0:
+            problems.append(f"I4: {order.id} is completed without a picture")
+    return problems
+
+
+def _wrong_pictures(world: World, customers: Customers) -> list[str]:
+    """Every picture that a client was told of is there as it was told, unless it was deleted since."""
+    kept = {image.id: image for image in world.look(_kept_images)}
+    problems = [f"{image_id} was deleted, and is there" for image_id in customers.deleted if image_id in kept]
+    for wish in customers.wishes:
+        for answer in wish.answers:
+            for image in answer.images:
+                if not image.storage_key or image.id in customers.maybe_deleted:
+                    continue
+                if image.id not in kept:
+                    problems.append(f"{image.id} of {wish.prompt} was promised, and is lost")
+                elif kept[image.id].sha256 != image.sha256:
+                    problems.append(f"{image.id} of {wish.prompt} is another picture than was promised")
+    return problems
+
+
+def _wrong_keys(world: World) -> list[str]:
+    """I9: one order for each key; the primary key sees to the rest."""
+    rows = world.look(lambda connection: connection.execute(select(idempotency_keys)).all())
+    counts = Counter(row.generation_id for row in rows)
+    return [f"I9: {order} has {count} keys" for order, count in counts.items() if count > 1]
+
+
+def _wrong_payments(world: World, customers: Customers) -> list[str]:
+    query = select(transfers).where(transfers.c.kind == "top_up")
+    made = {row.reference: row for row in world.look(lambda connection: connection.execute(query).all())}
+    problems = [f"{reference} was acknowledged, and is not there" for reference in customers.paid if reference not in made]
+    for reference, (account, micros) in customers.paid.items():
+        row = made.get(reference)
+        if row is not None and (row.credit_id, row.amount_micros) != (f"credits:{account}", micros):
+            problems.append(f"{reference} is another than was paid")
+    return problems
+
+
+def _wrong_webhooks(world: World, orders: list[Row[Any]], has_webhook: set[str]) -> list[str]:
+    """Exactly one event for each order that has ended, taken by the receiver at least once."""
+    events = world.look(lambda connection: connection.execute(select(webhook_events)).all())
+    told = Counter(event.subject_id for event in events)
+    taken = {id_ for id_, _ in world.received}
+    problems = [f"webhook {event.id} was never delivered" for event in events if event.id not in taken]
+    problems += [
+        f"{order.id} has {told[order.id]} events" for order in orders
+        if told[order.id] != (1 if order.account_id in has_webhook else 0)
+    ]
+    ends = {order.id: order.status for order in orders}
+    for event in events:
+        status = json.loads(event.body)["data"]["status"]
+        if status != ends.get(event.subject_id):
+            problems.append(f"webhook {event.id} tells of {status}, the order is {ends.get(event.subject_id)}")
+    return problems
+
+
+def _wrong_attempts(world: World, orders: list[Row[Any]]) -> list[str]:
+    rows = world.look(lambda connection: connection.execute(select(attempts)).all())
+    return [f"attempt {row.number} of {row.generation_id} is still started" for row in rows if row.status == "started"]
+
+
+def _wrong_wish(world: World, wish: Wish, orders: list[Row[Any]]) -> list[str]:
+    """Charged at most once; exactly once if its client was told that it has its pictures; not at all if it was told
+    that every try came to nothing.
+    """
+    charged = [order.id for order in orders if order.status == COMPLETED]
+    problems = [f"{wish.prompt} was told of {answer.id}, which is not charged" for answer in wish.answers
+                if answer.id not in charged]
+    problems += [f"{wish.prompt} was accepted as {id_}, which is not there" for id_ in wish.accepted
+                 if id_ not in {order.id for order in orders}]
+    for id_, status in wish.finals.items():
+        found = next((order.status for order in orders if order.id == id_), None)
+        if found != status.value:
+            problems.append(f"{wish.prompt}: {id_} was shown as {status.value}, and is {found}")
+    if len(charged) > 1 + _excuses(world, wish, orders):
+        problems.append(f"{wish.prompt} was charged {len(charged)} times: {charged}")
+    if charged and not (wish.answers or wish.accepted or any(one.was_lost for one in wish.tries)):
+        problems.append(f"{wish.prompt} was told {[one.refusal for one in wish.tries]}, and was charged")
+    return problems
+
+
+def _excuses(world: World, wish: Wish, orders: list[Row[Any]]) -> int:
+    """How many tries could not be known to be the same order: there are none with a key."""
+    if wish.key is not None:
+        return 0
+    unknown = sum(one.is_unknown for one in wish.tries)
+    unkept = sum(("abandonment_not_kept", order.id) in world.marks for order in orders)
+    return unknown + unkept
