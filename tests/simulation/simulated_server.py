@@ -13,7 +13,9 @@ from pinxit.catalog.catalog import Catalog, ConfiguredModel
 from pinxit.catalog.price import PriceList, PriceRule
 from pinxit.errors import StorageUnavailable
 from pinxit.generations.announcing import Announcer
+from pinxit.generations.leases import SERVER, Tenure
 from pinxit.generations.service import GenerationService
+from pinxit.ids import new_id
 from pinxit.images.size import Size
 from pinxit.keys.model import Limits
 from pinxit.library.library import Library
@@ -44,6 +46,7 @@ class Plan:
     max_orders: int = 8
     max_painting: int = 2
     servers: int = 1
+    knows_predecessors: bool = True
     account_limits: Limits = field(default_factory=Limits)
 
 
@@ -102,10 +105,15 @@ class Server:
             limiter=self.limiter,
             account_limits=plan.account_limits,
             now=world.now,
-            owns_folder=self.is_alone,
+            tenure=self._tenure(plan),
             is_billed=plan.is_billed,
             announcer=Announcer(_recorder(settings(), urls), self.deliverer.wake),
         )
+
+    def _tenure(self, plan: Plan) -> Tenure:
+        """A server that is started anew may know that the one before it is dead; the others wait for its leases."""
+        servers = f"{SERVER}_{self.process.name[-1]}"
+        return Tenure(new_id(servers), predecessors=f"{servers}_" if plan.knows_predecessors else None)
 
     @property
     def is_up(self) -> bool:

@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 import pinxit.catalog.entry
+import pinxit.generations.painting
 import pinxit.generations.service
 import pinxit.ids
 import pinxit.webhooks.secret
@@ -115,7 +116,8 @@ def _determined(seed: int, loop: VirtualLoop, trace: Trace) -> Iterator[set[tupl
             secrets = _Secrets(seed)
             for module in (pinxit.ids, pinxit.catalog.entry, pinxit.webhooks.secret):
                 patch.setattr(module, "secrets", secrets)
-            patch.setattr(pinxit.generations.service, "monotonic", loop.time)
+            for module in (pinxit.generations.service, pinxit.generations.painting):
+                patch.setattr(module, "monotonic", loop.time)
             yield marks
     finally:
         structlog.configure(**before)
@@ -241,11 +243,13 @@ class _Story:
 
 
 def _draw_plan(random: Random) -> Plan:
+    servers = random.choice((1, 1, 2))
     return Plan(
         is_billed=random.random() < 0.8,
         max_orders=random.choice((3, 8, 50)),
         max_painting=random.choice((1, 2, 4)),
-        servers=random.choice((1, 1, 2)),
+        servers=servers,
+        knows_predecessors=servers == 1 or random.random() < 0.5,
         account_limits=Limits(concurrency=random.choice((None, None, 2))),
     )
 
