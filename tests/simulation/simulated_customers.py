@@ -215,13 +215,13 @@ class Customers:
             earlier.look_before_next()
         repeat, this = wish.repeat, Try(server)
         wish.tries.append(this)
-        gone: asyncio.Future[None] = self._world.loop.create_future()
+        gone = asyncio.Event()
         handler = server.process.begin(_serve(server, wish, repeat, gone, wait_seconds, deadline))
         await server.process.wait(handler, seconds=self._patience())
         if not handler.done():
             this.was_lost = True
             if server.is_up:
-                gone.set_result(None)
+                gone.set()
                 this.handler = handler
                 self._world.trace.note(f"{wish.prompt}: client hangs up")
             else:
@@ -285,14 +285,14 @@ async def _serve(
     server: Server,
     wish: Wish,
     repeat: Repeat,
-    gone: "asyncio.Future[None]",
+    gone: asyncio.Event,
     wait_seconds: float | None,
     deadline: float | None,
 ) -> Generation | str | None:
     """What the handler of POST does: the answer, the id if the client does not wait, None if it has left."""
 
     async def receive() -> dict[str, str]:
-        await gone
+        await gone.wait()
         return {"type": "http.disconnect"}
 
     order = server.generations.begin(
