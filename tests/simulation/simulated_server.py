@@ -162,7 +162,9 @@ class Server:
             "limiter": len(self.limiter._open),
             "live": len(service._live),
             "tasks": service.live_count,
+            "opening": len(service._opening),
             "to_fail": len(service._to_fail),
+            "left_behind": len(service._left_behind),
         }
         return [f"{self.process.name} still has {name} = {count}" for name, count in held.items() if count]
 
