@@ -75,6 +75,7 @@ def _is_quiet(connection: Connection) -> bool:
     untidy = [
         select(generations.c.id).where(generations.c.status.in_(OPEN)),
         select(generations.c.id).where(generations.c.status != COMPLETED, generations.c.storage_keys != []),
+        select(images.c.id).where(images.c.deleted_at.is_not(None), images.c.purged_at.is_(None)),
         select(webhook_deliveries.c.id).where(webhook_deliveries.c.status == "pending"),
     ]
     return all(connection.execute(query.limit(1)).first() is None for query in untidy)
