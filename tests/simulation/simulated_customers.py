@@ -93,7 +93,16 @@ class Customers:
         for _ in range(errands):
             await asyncio.sleep(random.uniform(0, 4))
             errand = random.choice(
-                [self._order, self._order, self._order, self._order_later, self._order_later, self._pay, self._twins]
+                [
+                    self._order,
+                    self._order,
+                    self._order,
+                    self._order_later,
+                    self._order_later,
+                    self._pay,
+                    self._twice_at_once,
+                    self._two_alike,
+                ]
             )
             await errand()
 
@@ -109,7 +118,14 @@ class Customers:
             await self._delete(wish)
         return wish
 
-    async def _twins(self) -> None:
+    async def _two_alike(self) -> None:
+        """Two clients want the same, each for itself, without a key: that is two orders."""
+        one = self._wish(has_key=False)
+        other = Wish(one.prompt, one.caller, one.request, None)
+        self.wishes.append(other)
+        await asyncio.gather(self._send_until_answered(one), self._send_until_answered(other))
+
+    async def _twice_at_once(self) -> None:
         """One order with a key, sent twice at the same moment."""
         wish = self._wish(has_key=True)
         await asyncio.gather(self._send_until_answered(wish), self._send_until_answered(wish))

@@ -17,6 +17,7 @@ from pinxit.database.tables import (
     webhook_deliveries,
     webhook_events,
 )
+from pinxit.generations.painting import MAX_ATTEMPTS
 from pinxit.ledger.invariants import check as check_ledger
 from simulated_customers import Customers, Wish
 from simulated_server import MICROS, MICROS_WIDE, WIDE, Server
@@ -45,15 +46,19 @@ def wrong_at_the_end(world: World, customers: Customers, servers: list[Server], 
     problems += [f"order {order.id} is still {order.status}" for order in orders if order.status in OPEN]
     problems += _wrong_prices(world, orders)
     problems += _wrong_pictures(world, customers)
-    problems += _wrong_keys(world)
+    problems += _wrong_keys(world, orders)
+    problems += _wrong_paintings(world)
     problems += _wrong_payments(world, customers)
     problems += _wrong_webhooks(world, orders, has_webhook)
     problems += _wrong_attempts(world, orders)
     by_prompt: dict[str, list[Row[Any]]] = defaultdict(list)
     for order in orders:
         by_prompt[order.prompt].append(order)
+    alike: dict[str, list[Wish]] = defaultdict(list)
     for wish in customers.wishes:
-        problems += _wrong_wish(world, wish, by_prompt[wish.prompt])
+        alike[wish.prompt].append(wish)
+    for prompt, wishes in alike.items():
+        problems += _wrong_wishes(world, wishes, by_prompt[prompt])
     for server in servers:
         problems += server.leaks()
     return problems
@@ -118,11 +123,13 @@ def _wrong_pictures(world: World, customers: Customers) -> list[str]:
     return problems
 
 
-def _wrong_keys(world: World) -> list[str]:
-    """I9: one order for each key; the primary key sees to the rest."""
+def _wrong_keys(world: World, orders: list[Row[Any]]) -> list[str]:
+    """I9: one order for each key; and an order for which no work was done keeps no key."""
     rows = world.look(lambda connection: connection.execute(select(idempotency_keys)).all())
     counts = Counter(row.generation_id for row in rows)
-    return [f"I9: {order} has {count} keys" for order, count in counts.items() if count > 1]
+    free = {order.id for order in orders if order.error_class in ("BackendUnavailable", "StorageUnavailable")}
+    problems = [f"I9: {order} has {count} keys" for order, count in counts.items() if count > 1]
+    return problems + [f"{order} was not begun, and its key is taken" for order in counts if order in free]
 
 
 def _wrong_payments(world: World, customers: Customers) -> list[str]:
@@ -159,23 +166,32 @@ def _wrong_attempts(world: World, orders: list[Row[Any]]) -> list[str]:
     return [f"attempt {row.number} of {row.generation_id} is still started" for row in rows if row.status == "started"]
 
 
-def _wrong_wish(world: World, wish: Wish, orders: list[Row[Any]]) -> list[str]:
-    """Charged at most once; exactly once if its client was told that it has its pictures; not at all if it was told
-    that every try came to nothing.
+def _wrong_wishes(world: World, wishes: list[Wish], orders: list[Row[Any]]) -> list[str]:
+    """Of wishes that are alike (most are alone), each is charged at most once; exactly once if its client was told that
+    it has its pictures; not at all if it was told that every try came to nothing.
     """
-    charged = [order.id for order in orders if order.status == COMPLETED]
-    problems = [f"{wish.prompt} was told of {answer.id}, which is not charged" for answer in wish.answers
-                if answer.id not in charged]
-    problems += [f"{wish.prompt} was accepted as {id_}, which is not there" for id_ in wish.accepted
-                 if id_ not in {order.id for order in orders}]
-    for id_, status in wish.finals.items():
-        found = next((order.status for order in orders if order.id == id_), None)
-        if found != status.value:
-            problems.append(f"{wish.prompt}: {id_} was shown as {status.value}, and is {found}")
-    if len(charged) > 1 + _excuses(world, wish, orders):
-        problems.append(f"{wish.prompt} was charged {len(charged)} times: {charged}")
-    if charged and not (wish.answers or wish.accepted or any(one.was_lost for one in wish.tries)):
-        problems.append(f"{wish.prompt} was told {[one.refusal for one in wish.tries]}, and was charged")
+    there, prompt = {order.id: order.status for order in orders}, wishes[0].prompt
+    charged = [id_ for id_, status in there.items() if status == COMPLETED]
+    told = [{answer.id for answer in wish.answers} for wish in wishes]
+    problems = []
+    for wish in wishes:
+        problems += [f"{prompt} was accepted as {id_}, which is not there" for id_ in wish.accepted if id_ not in there]
+        problems += [
+            f"{prompt}: {id_} was shown as {status.value}, and is {there.get(id_)}"
+            for id_, status in wish.finals.items()
+            if there.get(id_) != status.value
+        ]
+    problems += [f"{prompt} was told of {id_}, which is not charged" for ids in told for id_ in ids - set(charged)]
+    if any(len(ids) > 1 for ids in told):
+        problems.append(f"{prompt} was answered with several orders: {told}")
+    excuses = sum(_excuses(world, wish, orders) for wish in wishes)
+    if len(charged) > len(wishes) + excuses:
+        problems.append(f"{prompt} was charged {len(charged)} times")
+    if len(wishes) > 1 and not excuses and len(set().union(*told)) < sum(map(len, told)):
+        problems.append(f"{prompt} was wanted by two, who got one order")
+    never_heard = any(wish.accepted or any(one.was_lost for one in wish.tries) for wish in wishes)
+    if len(charged) > len(set().union(*told)) and not never_heard:
+        problems.append(f"{prompt} was told {[one.refusal for wish in wishes for one in wish.tries]}, and was charged")
     return problems
 
 
@@ -184,5 +200,14 @@ def _excuses(world: World, wish: Wish, orders: list[Row[Any]]) -> int:
     if wish.key is not None:
         return 0
     unknown = sum(one.is_unknown for one in wish.tries)
-    unkept = sum(("abandonment_not_kept", order.id) in world.marks for order in orders)
-    return unknown + unkept
+    marks = ("abandonment_not_kept", "generation_resumed")
+    return unknown + sum((mark, order.id) in world.marks for mark in marks for order in orders)
+
+
+def _wrong_paintings(world: World) -> list[str]:
+    """No order kills painters, or servers, for ever."""
+    return [
+        f"{prompt} with the seed {seed} was painted {count} times"
+        for (prompt, seed), count in world.painted.items()
+        if count > MAX_ATTEMPTS
+    ]
