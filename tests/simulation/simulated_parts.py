@@ -120,9 +120,7 @@ class SimulatedDatabase(_Acting, Database):
         connection.exec_driver_sql("ROLLBACK" if fate is Fate.LOST_IN_DOUBT else "COMMIT")
         if fate is Fate.KEPT:
             return results
-        return [
-            (future, result if isinstance(result, Exception) else CommitUnknown()) for future, result in results
-        ]
+        return [(future, result if isinstance(result, Exception) else CommitUnknown()) for future, result in results]
 
 
 class SimulatedStorage(_Acting, Storage):

@@ -19,7 +19,7 @@ from pinxit.database.tables import (
 )
 from pinxit.generations.painting import MAX_ATTEMPTS
 from pinxit.ledger.invariants import check as check_ledger
-from simulated_customers import Customers, Wish
+from simulated_customers import Customers, Try, Wish
 from simulated_server import MICROS, MICROS_WIDE, WIDE, Server
 from simulated_world import World
 
@@ -93,7 +93,9 @@ def _kept_images(connection: Connection) -> list[Row[Any]]:
 def _wrong_prices(world: World, orders: list[Row[Any]]) -> list[str]:
     """I4: what was posted is the price of one picture times the pictures."""
     rows = {row.generation_id: row for row in world.look(lambda connection: connection.execute(select(holds)).all())}
-    pictures = Counter(world.look(lambda connection: connection.execute(select(images.c.generation_id)).scalars().all()))
+    pictures = Counter(
+        world.look(lambda connection: connection.execute(select(images.c.generation_id)).scalars().all())
+    )
     problems = []
     for order in orders:
         each = MICROS_WIDE if order.parameters["size"] == str(WIDE) else MICROS
@@ -135,7 +137,9 @@ def _wrong_keys(world: World, orders: list[Row[Any]]) -> list[str]:
 def _wrong_payments(world: World, customers: Customers) -> list[str]:
     query = select(transfers).where(transfers.c.kind == "top_up")
     made = {row.reference: row for row in world.look(lambda connection: connection.execute(query).all())}
-    problems = [f"{reference} was acknowledged, and is not there" for reference in customers.paid if reference not in made]
+    problems = [
+        f"{reference} was acknowledged, and is not there" for reference in customers.paid if reference not in made
+    ]
     for reference, (account, micros) in customers.paid.items():
         row = made.get(reference)
         if row is not None and (row.credit_id, row.amount_micros) != (f"credits:{account}", micros):
@@ -150,7 +154,8 @@ def _wrong_webhooks(world: World, orders: list[Row[Any]], has_webhook: set[str])
     taken = {id_ for id_, _ in world.received}
     problems = [f"webhook {event.id} was never delivered" for event in events if event.id not in taken]
     problems += [
-        f"{order.id} has {told[order.id]} events" for order in orders
+        f"{order.id} has {told[order.id]} events"
+        for order in orders
         if told[order.id] != (1 if order.account_id in has_webhook else 0)
     ]
     ends = {order.id: order.status for order in orders}
@@ -189,7 +194,7 @@ def _wrong_wishes(world: World, wishes: list[Wish], orders: list[Row[Any]]) -> l
         problems.append(f"{prompt} was charged {len(charged)} times")
     if len(wishes) > 1 and not excuses and len(set().union(*told)) < sum(map(len, told)):
         problems.append(f"{prompt} was wanted by two, who got one order")
-    never_heard = any(wish.accepted or any(one.was_lost for one in wish.tries) for wish in wishes)
+    never_heard = any(wish.accepted or any(_is_in_doubt(world, one) for one in wish.tries) for wish in wishes)
     if len(charged) > len(set().union(*told)) and not never_heard:
         problems.append(f"{prompt} was told {[one.refusal for wish in wishes for one in wish.tries]}, and was charged")
     return problems
@@ -199,9 +204,14 @@ def _excuses(world: World, wish: Wish, orders: list[Row[Any]]) -> int:
     """How many tries could not be known to be the same order: there are none with a key."""
     if wish.key is not None:
         return 0
-    unknown = sum(one.is_unknown for one in wish.tries)
+    unknown = sum(one.is_unknown or (_is_in_doubt(world, one) and not one.was_lost) for one in wish.tries)
     marks = ("abandonment_not_kept", "generation_resumed")
     return unknown + sum((mark, order.id) in world.marks for mark in marks for order in orders)
+
+
+def _is_in_doubt(world: World, one: Try) -> bool:
+    """Whether its client cannot know how it ended: it never heard, or it was begun in doubt in a process that died."""
+    return one.was_lost or (one.refusal == "CommitUnknown" and not one.server.is_up)
 
 
 def _wrong_paintings(world: World) -> list[str]:

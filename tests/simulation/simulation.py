@@ -77,7 +77,9 @@ def run(seed: int, *, keep_everything: bool = False) -> Outcome:
     problems: list[str] = []
     with _determined(seed, loop, trace) as marks, open_blank_database() as connection:
         world = World(seed, Random(f"world {seed}"), loop, connection, trace, marks=marks)
-        loop.set_exception_handler(lambda _, context: problems.append(f"{context['message']}: {context.get('exception')!r}"))
+        loop.set_exception_handler(
+            lambda _, context: problems.append(f"{context['message']}: {context.get('exception')!r}")
+        )
         story = _Story(world)
         try:
             problems += loop.run_until_complete(story.play())

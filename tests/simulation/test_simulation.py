@@ -63,5 +63,3 @@ def test_replay() -> None:
     outcome = run(int(os.environ["PINXIT_SIMULATION_SEED"]), keep_everything=True)
     print("\n".join(outcome.last))
     assert not outcome.problems, str(outcome)
-
-

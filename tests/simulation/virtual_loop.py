@@ -208,4 +208,3 @@ async def settle_down(is_quiet: Callable[[], bool], seconds: float, look_seconds
             return False
         await asyncio.sleep(look_seconds)
     return True
-

@@ -91,12 +91,16 @@ def open_(
     return generation.id
 
 
-def may_have_earlier(connection: Connection, generation: Generation, repeat: Repeat) -> bool:
-    """Whether `find_earlier` is likely to find something; it changes nothing."""
+def guess_earlier(connection: Connection, generation: Generation, repeat: Repeat) -> str | None:
+    """What `find_earlier` is likely to find; it changes nothing."""
     if repeat.key is not None:
-        known = _mine(generation, repeat)
-        return connection.execute(select(idempotency_keys.c.generation_id).where(known)).first() is not None
-    return repeat.is_retry and connection.execute(_left_behind(generation)).first() is not None
+        query = select(idempotency_keys.c.generation_id).where(_mine(generation, repeat))
+    elif repeat.is_retry:
+        query = _left_behind(generation)
+    else:
+        return None
+    found: str | None = connection.execute(query).scalar_one_or_none()
+    return found
 
 
 def find_earlier(connection: Connection, generation: Generation, repeat: Repeat) -> str | None:

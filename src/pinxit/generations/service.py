@@ -248,19 +248,30 @@ class GenerationService:
                                 )
             if not commission.opened.done():
                 commission.opened.set_result(found_id)
-        return await self._answer_again(caller, request, found_id)
+        try:
+            return await self._answer_again(caller, request, found_id)
+        except (StillRunning, StorageUnavailable):
+            await self._leave_unanswered(commission.repeat, found_id)
+            raise
+
+    async def _leave_unanswered(self, repeat: Repeat, generation_id: str) -> None:
+        """Whoever took the order over without a key has no answer either: its next try may take it over again."""
+        if repeat.key is None:
+            await self.abandon(generation_id)
 
     async def _find_earlier(self, commission: "_Commission") -> str | None:
         """The order that this one repeats: no limit keeps a client from the answer of what it has asked for before."""
         generation, repeat = commission.generation, commission.repeat
         if repeat == ONCE:
             return None
-        is_likely = await self._database.read(
-            partial(repository.may_have_earlier, generation=generation, repeat=repeat)
-        )
-        if not is_likely:
+        likely_id = await self._database.read(partial(repository.guess_earlier, generation=generation, repeat=repeat))
+        if likely_id is None:
             return None
-        return await self._database.write(partial(repository.find_earlier, generation=generation, repeat=repeat))
+        try:
+            return await self._database.write(partial(repository.find_earlier, generation=generation, repeat=repeat))
+        except CommitUnknown:
+            await self._leave_unanswered(repeat, likely_id)
+            raise
 
     @contextmanager
     def _claim(self, generation_id: str) -> Iterator[None]:
