@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.tables import attempts, generations, idempotency_keys
@@ -151,12 +151,15 @@ def _left_behind(generation: Generation) -> Select[Any]:
 
 
 def _is_left_behind(generation: Generation) -> ColumnElement[bool]:
+    """One that has an Idempotency-Key is not: its client asks for it by that."""
+    has_key = exists().where(idempotency_keys.c.generation_id == generations.c.id)
     return and_(
         generations.c.account_id == generation.account_id,
         generations.c.api_key_id == generation.api_key_id,
         generations.c.fingerprint == generation.fingerprint,
         generations.c.abandoned_at > generation.created_at - ADOPTION,
         generations.c.status.in_([*OPEN, Status.COMPLETED.value]),
+        ~has_key,
     )
 
 
