@@ -5,6 +5,10 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from simulated_server import MICROS, MODEL, WIDE, Server
+from simulated_world import World
+from virtual_loop import Killed
+
 from pinxit.api.images import _answer_unless_gone, _NotYet
 from pinxit.errors import (
     BackendUnavailable,
@@ -21,9 +25,6 @@ from pinxit.generations.repeat import Repeat
 from pinxit.images.request import Delivery, ImageRequest
 from pinxit.keys.model import Caller
 from pinxit.ledger import ledger
-from simulated_server import MICROS, MODEL, WIDE, Server
-from simulated_world import World
-from virtual_loop import Killed
 
 SENT_AGAIN = (Conflict, RateLimited, Overloaded, StorageUnavailable, BackendUnavailable)
 """What a stock client takes for a reason to try again: 409, 429 and 503."""
@@ -159,7 +160,7 @@ class Customers:
         probe = Wish(other.prompt, wish.caller, other, wish.key)
         self.wishes.append(probe)
         await self._try(probe, None)
-        if probe.answers or not probe.tries[-1].was_lost and probe.tries[-1].refusal == "":
+        if probe.answers or (not probe.tries[-1].was_lost and probe.tries[-1].refusal == ""):
             self.surprises.append(f"{wish.key} answered to another order")
 
     async def _delete(self, wish: Wish) -> None:

@@ -9,16 +9,16 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, TypeVar
 
+from simulated_world import Fate, World
 from sqlalchemy import Connection
 
 from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder, PaintUsage, Progress, Queued
 from pinxit.database.interface import CommitUnknown, Database
-from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, StorageUnavailable
+from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, PinxitError, StorageUnavailable
 from pinxit.images.pixels import Pixels
 from pinxit.network.http import Answer, GuardedHttp, RequestFailed
 from pinxit.runners.interface import PainterDied, Runner, RunnerState, Status
 from pinxit.storage.interface import Storage, StoredFileMissing
-from simulated_world import Fate, World
 
 T = TypeVar("T")
 PART = ".part"
@@ -194,6 +194,8 @@ class SimulatedRunner(Runner):
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.refusal: type[PinxitError] | None = None
+        """What every order is refused with."""
 
     async def start(self) -> None:
         """It is there."""
@@ -217,6 +219,8 @@ class SimulatedRunner(Runner):
     ) -> AsyncGenerator[PaintEvent, None]:
         world = self._world
         await self._work()
+        if self.refusal is not None:
+            raise self.refusal
         if world.happens(world.dangers.painter_errs / 2):
             raise BackendUnavailable
         for position in range(world.random.randrange(3), 0, -1):

@@ -6,6 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from simulated_parts import SimulatedDatabase, SimulatedHttp, SimulatedRunner, SimulatedStorage
+from simulated_world import World
+from virtual_loop import Process
+
 from pinxit import accounts
 from pinxit.app import _recorder
 from pinxit.backends.interface import Capabilities, ModelSpec, Range
@@ -26,9 +30,6 @@ from pinxit.moderation.word_list import WordListModerator
 from pinxit.settings import Settings, load_settings
 from pinxit.webhooks.deliverer import Deliverer
 from pinxit.webhooks.secret import WebhookSecrets
-from simulated_parts import SimulatedDatabase, SimulatedHttp, SimulatedRunner, SimulatedStorage
-from simulated_world import World
-from virtual_loop import Process
 
 T = TypeVar("T")
 
@@ -84,6 +85,7 @@ class Server:
         self._world = world
         self.database = SimulatedDatabase(world)
         self.storage = SimulatedStorage(world)
+        self.runner = SimulatedRunner(world)
         self.process.context.run(self._build, plan)
 
     def _build(self, plan: Plan) -> None:
@@ -98,7 +100,7 @@ class Server:
         self.generations = GenerationService(
             database=self.database,
             catalog=catalog(),
-            runners={"simulated": SimulatedRunner(world)},
+            runners={"simulated": self.runner},
             moderator=moderator(),
             library=self.library,
             gate=self.gate,

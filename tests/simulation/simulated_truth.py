@@ -5,6 +5,9 @@ import json
 from collections import Counter, defaultdict
 from typing import Any
 
+from simulated_customers import Customers, Try, Wish
+from simulated_server import MICROS, MICROS_WIDE, WIDE, Server
+from simulated_world import World
 from sqlalchemy import Connection, Row, select
 
 from pinxit.database.tables import (
@@ -19,9 +22,6 @@ from pinxit.database.tables import (
 )
 from pinxit.generations.painting import MAX_ATTEMPTS
 from pinxit.ledger.invariants import check as check_ledger
-from simulated_customers import Customers, Try, Wish
-from simulated_server import MICROS, MICROS_WIDE, WIDE, Server
-from simulated_world import World
 
 OPEN = ("queued", "in_progress")
 COMPLETED = "completed"

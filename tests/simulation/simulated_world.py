@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
+from virtual_loop import VirtualLoop
 
 from pinxit.database.migrate import upgrade
-from virtual_loop import VirtualLoop
 
 T = TypeVar("T")
 
@@ -138,6 +138,11 @@ class World:
     marks: set[tuple[str, str]] = field(default_factory=set)
     """Events of the log that excuse something: name and id of the order."""
     calm: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def resumed(self) -> int:
+        """How many orders another process than their first has gone on with."""
+        return sum(name == "generation_resumed" for name, _ in self.marks)
 
     def now(self) -> datetime:
         return EPOCH + timedelta(microseconds=round(self.loop.time() * 1_000_000))

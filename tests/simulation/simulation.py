@@ -12,6 +12,11 @@ from typing import Any
 
 import pytest
 import structlog
+from simulated_customers import Customers
+from simulated_server import MICROS, SECRET, Plan, Server, close_all
+from simulated_truth import is_quiet, wrong_after_a_restart, wrong_at_the_end, wrong_now
+from simulated_world import Dangers, Trace, World, open_blank_database
+from virtual_loop import Killed, VirtualLoop, settle_down
 
 import pinxit.catalog.entry
 import pinxit.generations.painting
@@ -24,11 +29,6 @@ from pinxit.ledger import ledger
 from pinxit.webhooks import repository as webhooks
 from pinxit.webhooks.model import Endpoint, EndpointOptions
 from pinxit.webhooks.secret import WebhookSecrets, new_salt
-from simulated_customers import Customers
-from simulated_server import MICROS, SECRET, Plan, Server, close_all
-from simulated_truth import is_quiet, wrong_after_a_restart, wrong_at_the_end, wrong_now
-from simulated_world import Dangers, Trace, World, open_blank_database
-from virtual_loop import Killed, VirtualLoop, settle_down
 
 ACCOUNTS = ("acct_one", "acct_two")
 HAS_WEBHOOK = {"acct_one"}
@@ -75,7 +75,7 @@ def run(seed: int, *, keep_everything: bool = False) -> Outcome:
     trace = Trace(loop)
     trace.everything = [] if keep_everything else None
     problems: list[str] = []
-    with _determined(seed, loop, trace) as marks, open_blank_database() as connection:
+    with determined(seed, loop, trace) as marks, open_blank_database() as connection:
         world = World(seed, Random(f"world {seed}"), loop, connection, trace, marks=marks)
         loop.set_exception_handler(
             lambda _, context: problems.append(f"{context['message']}: {context.get('exception')!r}")
@@ -96,7 +96,7 @@ def run(seed: int, *, keep_everything: bool = False) -> Outcome:
 
 
 @contextmanager
-def _determined(seed: int, loop: VirtualLoop, trace: Trace) -> Iterator[set[tuple[str, str]]]:
+def determined(seed: int, loop: VirtualLoop, trace: Trace) -> Iterator[set[tuple[str, str]]]:
     """Names, clocks and the log come from the run. Yields what the log says that a check wants to know."""
     marks: set[tuple[str, str]] = set()
 
@@ -140,7 +140,7 @@ class _Story:
     async def play(self) -> list[str]:
         world, random = self.world, self.world.random
         self.plan = _draw_plan(random)
-        callers = _furnish(world)
+        callers = furnish(world)
         for number in range(self.plan.servers):
             await self._bring_up(f"server {number + 1}")
         self.customers = Customers(world, self.servers, callers)
@@ -203,12 +203,20 @@ class _Story:
         if random.random() < 0.5 or len(self.servers) == 1:
             self._crash(server)
         elif server.is_up:
-            seconds = random.choice((5.0, 70.0, 130.0))
-            self.world.trace.note(f"{server.process.name} stalls for {seconds} seconds")
-            server.process.stall()
-            await asyncio.sleep(seconds)
-            self.world.trace.note(f"{server.process.name} goes on")
-            server.process.wake()
+            await self._stall(server, random)
+
+    async def _stall(self, server: Server, random: Random) -> None:
+        """For some time, or until another server has just taken an order over and both believe that it is theirs."""
+        self.world.trace.note(f"{server.process.name} stalls")
+        server.process.stall()
+        resumed = self.world.resumed
+        if random.random() < 0.5:
+            await settle_down(lambda: self.world.resumed > resumed, 130.0, 0.2)
+            await asyncio.sleep(random.uniform(0.0, 1.5))
+        else:
+            await asyncio.sleep(random.choice((5.0, 70.0, 130.0)))
+        self.world.trace.note(f"{server.process.name} goes on")
+        server.process.wake()
 
     def _crash_at_some_notes(self) -> None:
         """In the middle of whatever is being noted then."""
@@ -271,16 +279,17 @@ def _draw_dangers(random: Random) -> Dangers:
     return Dangers(**{name: chance for kind in chosen for name, chance in kind.items()})
 
 
-def _furnish(world: World) -> list[Caller]:
-    """Accounts with some credits, keys with limits and budgets, an endpoint for webhooks."""
+def furnish(world: World, *, credits_micros: int | None = None, is_free: bool = False) -> list[Caller]:
+    """Accounts with some credits, keys with limits and budgets unless they are free, an endpoint for webhooks."""
     connection, random, now = world.connection, world.random, world.now()
     callers = []
     for account in ACCOUNTS:
         connection.execute(accounts.insert().values(id=account, name=account, created_at=now))
-        micros = random.choice((5, 20, 100)) * MICROS
+        micros = credits_micros or random.choice((5, 20, 100)) * MICROS
         ledger.top_up(connection, account, micros, reference=f"first of {account}", now=now)
     for number, account in enumerate((*ACCOUNTS, ACCOUNTS[0])):
-        key = _key(f"key_{number}", account, random, now)
+        options = KeyOptions() if is_free else _draw_options(random)
+        key = ApiKey(f"key_{number}", account, "sk-", "0000", options, now)
         callers.append(Caller(account, key, frozenset(Scope)))
         connection.execute(api_keys.insert().values(_key_row(key)))
     for account in HAS_WEBHOOK:
@@ -291,14 +300,13 @@ def _furnish(world: World) -> list[Caller]:
     return callers
 
 
-def _key(id_: str, account: str, random: Random, now: Any) -> ApiKey:
-    options = KeyOptions(
+def _draw_options(random: Random) -> KeyOptions:
+    return KeyOptions(
         limits=Limits(images_per_minute=random.choice((None, None, 6)), concurrency=random.choice((None, None, 1))),
         budgets=Budgets(
             total_micros=random.choice((None, None, 8 * MICROS)), per_day_micros=random.choice((None, 5 * MICROS))
         ),
     )
-    return ApiKey(id_, account, "sk-", "0000", options, now)
 
 
 def _key_row(key: ApiKey) -> dict[str, Any]:

@@ -100,6 +100,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._virtual_now = 0.0
         self._made: list[_Task[Any]] = []
         self.steps = 0
+        self._act_at = 0
+        self._act: Callable[[], None] | None = None
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
@@ -107,6 +109,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def resume(self, handles: list[asyncio.Handle]) -> None:
         self._ready.extend(handles)
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass in which nothing happens; what was due meanwhile happens once, afterwards."""
+        self._virtual_now += seconds
+
+    def after_steps(self, count: int, act: Callable[[], None] | None) -> None:
+        """Do this so many steps from now, whatever happens then. None: nothing any more."""
+        self._act_at, self._act = self.steps + count, act
 
     def run_in_executor(self, executor: Any, work: Callable[..., T], *args: Any) -> "asyncio.Future[T]":  # type: ignore[override]
         """A thread: does its work in one piece, a little later, whether or not somebody still waits for it."""
@@ -146,6 +156,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise Stuck(f"more than {MAX_STEPS} steps at {self._virtual_now:.3f} s")
+        if self._act is not None and self.steps >= self._act_at:
+            act, self._act = self._act, None
+            act()
         self._take_due_timers()
         handle = self._choose()
         if handle is None or handle._cancelled:
