@@ -383,10 +383,10 @@ class GenerationService:
         return settled
 
     async def _settle_again(self, unit: Callable[[Connection], None], settled: Generation) -> None:
-        """If this too is in doubt, a reader can still see whether the order has ended. Raises as `_settle`."""
+        """If this fails too, a reader can still see whether the order has ended. Raises as `_settle`."""
         try:
             await self._database.write(unit)
-        except CommitUnknown:
+        except StorageUnavailable:
             if not await self._database.read(partial(repository.has_ended_as, generation=settled)):
                 raise
 
