@@ -156,9 +156,8 @@ class _Story:
         world.become_calm()
         await self._get_everything_up()
         await asyncio.gather(*visits)
-        if not await settle_down(self._is_over, CALM_SECONDS, 2.0):
+        if not await settle_down(self._is_over, CALM_SECONDS, 2.0, looks=3):
             self.problems.append(f"it is not over {CALM_SECONDS} seconds after nothing goes wrong any more")
-        await asyncio.sleep(1.0)
         self.problems += wrong_at_the_end(world, self.customers, self.servers, has_webhook=HAS_WEBHOOK)
         await self._restart_once_more()
         return self.problems

@@ -212,12 +212,14 @@ def _do(future: "asyncio.Future[Any]", work: Callable[..., Any], args: tuple[Any
             future.set_result(result)
 
 
-async def settle_down(is_quiet: Callable[[], bool], seconds: float, look_seconds: float = 1.0) -> bool:
-    """Wait until `is_quiet`, at most so many virtual seconds. False if it never was."""
+async def settle_down(is_quiet: Callable[[], bool], seconds: float, look_seconds: float = 1.0, looks: int = 1) -> bool:
+    """Wait until `is_quiet`, so many looks in a row, at most so many virtual seconds. False if it never was."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while not is_quiet():
+    end, found = loop.time() + seconds, 0
+    while True:
+        found = found + 1 if is_quiet() else 0
+        if found == looks:
+            return True
         if loop.time() >= end:
             return False
         await asyncio.sleep(look_seconds)
-    return True
