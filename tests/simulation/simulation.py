@@ -290,7 +290,7 @@ def furnish(world: World, *, credits_micros: int | None = None, is_free: bool = 
         options = KeyOptions() if is_free else _draw_options(random)
         key = ApiKey(f"key_{number}", account, "sk-", "0000", options, now)
         callers.append(Caller(account, key, frozenset(Scope)))
-        connection.execute(api_keys.insert().values(_key_row(key)))
+        connection.execute(api_keys.insert().values(key_row(key)))
     for account in HAS_WEBHOOK:
         salt = new_salt()
         secret_check = WebhookSecrets(SECRET).check(f"wh_{account}", salt)
@@ -308,7 +308,7 @@ def _draw_options(random: Random) -> KeyOptions:
     )
 
 
-def _key_row(key: ApiKey) -> dict[str, Any]:
+def key_row(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.id,
         "account_id": key.account_id,
