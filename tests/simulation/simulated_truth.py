@@ -217,9 +217,13 @@ def _is_in_doubt(world: World, one: Try) -> bool:
 
 
 def _wrong_paintings(world: World) -> list[str]:
-    """No order kills painters, or servers, for ever."""
-    return [
+    """No order kills painters, or servers, for ever; and nobody takes over from who lives and is well."""
+    problems = [
         f"{prompt} with the seed {seed} was painted {count} times"
         for (prompt, seed), count in world.painted.items()
         if count > MAX_ATTEMPTS
     ]
+    if not world.was_rough:
+        stolen = ("generation_resumed", "generation_lost")
+        problems += [f"{id_}: {name}, and nothing had gone wrong" for name, id_ in world.marks if name in stolen]
+    return sorted(problems)

@@ -137,6 +137,8 @@ class World:
     """Ids and bodies of the webhooks that the receiver took, in their order."""
     marks: set[tuple[str, str]] = field(default_factory=set)
     """Events of the log that excuse something: name and id of the order."""
+    was_rough: bool = False
+    """Whether a process was killed or stalled, or a database slow or failing."""
     calm: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -165,6 +167,10 @@ class World:
         if self.happens(self.dangers.commit_is_in_doubt):
             return self.random.choice((Fate.LOST_IN_DOUBT, Fate.KEPT_IN_DOUBT))
         return Fate.KEPT
+
+    def become_dangerous(self, dangers: Dangers) -> None:
+        self.dangers = dangers
+        self.was_rough |= bool(dangers.is_slow or dangers.write_is_refused or dangers.commit_is_in_doubt)
 
     def become_calm(self) -> None:
         """From now on nothing goes wrong any more."""

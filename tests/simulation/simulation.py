@@ -83,7 +83,7 @@ def run(seed: int, *, keep_everything: bool = False) -> Outcome:
         story = _Story(world)
         try:
             problems += loop.run_until_complete(story.play())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is what the run found
             problems.append(f"{type(error).__name__}: {error}")
             trace.note(problems[-1])
         steps = loop.steps
@@ -144,7 +144,7 @@ class _Story:
         for number in range(self.plan.servers):
             await self._bring_up(f"server {number + 1}")
         self.customers = Customers(world, self.servers, callers)
-        world.dangers = _draw_dangers(random)
+        world.become_dangerous(_draw_dangers(random))
         trouble = [asyncio.create_task(self._make_trouble(random)) for _ in range(random.randrange(3))]
         self._crash_at_some_notes()
         visits = [asyncio.create_task(self.customers.visit(random.randrange(2, 5))) for _ in range(3)]
@@ -207,6 +207,7 @@ class _Story:
     async def _stall(self, server: Server, random: Random) -> None:
         """For some time, or until another server has just taken an order over and both believe that it is theirs."""
         self.world.trace.note(f"{server.process.name} stalls")
+        self.world.was_rough = True
         server.process.stall()
         resumed = self.world.resumed
         if random.random() < 0.5:

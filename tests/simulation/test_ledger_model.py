@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -192,4 +193,4 @@ Ledger.TestCase.settings = settings(
     deadline=None,
     database=None,
 )
-TestLedger = Ledger.TestCase
+TestLedger = pytest.mark.timeout(3600 if IS_LONG else 600)(Ledger.TestCase)

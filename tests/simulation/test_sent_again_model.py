@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -225,4 +226,4 @@ SentAgain.TestCase.settings = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-TestSentAgain = SentAgain.TestCase
+TestSentAgain = pytest.mark.timeout(3600 if IS_LONG else 600)(SentAgain.TestCase)

@@ -204,7 +204,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 def _do(future: "asyncio.Future[Any]", work: Callable[..., Any], args: tuple[Any, ...]) -> None:
     try:
         result = work(*args)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it is for who waits for the thread
         if not future.cancelled():
             future.set_exception(error)
     else:
