@@ -140,7 +140,6 @@ class Server:
 
     def kill(self) -> None:
         self._world.trace.note(f"{self.process.name} killed")
-        self._world.was_rough = True
         self.process.kill()
 
     async def close(self) -> None:

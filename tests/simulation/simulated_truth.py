@@ -24,6 +24,7 @@ from pinxit.generations.painting import MAX_ATTEMPTS
 from pinxit.ledger.invariants import check as check_ledger
 
 OPEN = ("queued", "in_progress")
+LOST_BY_WHO_IS_WELL = "lost by who is well"
 COMPLETED = "completed"
 
 
@@ -223,7 +224,7 @@ def _wrong_paintings(world: World) -> list[str]:
         for (prompt, seed), count in world.painted.items()
         if count > MAX_ATTEMPTS
     ]
-    if not world.was_rough:
-        stolen = ("generation_resumed", "generation_lost")
-        problems += [f"{id_}: {name}, and nothing had gone wrong" for name, id_ in world.marks if name in stolen]
+    if not world.had_sick_database:
+        stolen = sorted(id_ for name, id_ in world.marks if name == LOST_BY_WHO_IS_WELL)
+        problems += [f"{id_} was taken over from a process that is well" for id_ in stolen]
     return sorted(problems)

@@ -137,8 +137,8 @@ class World:
     """Ids and bodies of the webhooks that the receiver took, in their order."""
     marks: set[tuple[str, str]] = field(default_factory=set)
     """Events of the log that excuse something: name and id of the order."""
-    was_rough: bool = False
-    """Whether a process was killed or stalled, or a database slow or failing."""
+    had_sick_database: bool = False
+    """Whether the database was slow or failed at times."""
     calm: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -170,7 +170,8 @@ class World:
 
     def become_dangerous(self, dangers: Dangers) -> None:
         self.dangers = dangers
-        self.was_rough |= bool(dangers.is_slow or dangers.write_is_refused or dangers.commit_is_in_doubt)
+        sick = (dangers.is_slow, dangers.read_fails, dangers.write_is_refused, dangers.commit_is_in_doubt)
+        self.had_sick_database |= any(sick)
 
     def become_calm(self) -> None:
         """From now on nothing goes wrong any more."""

@@ -14,9 +14,9 @@ import pytest
 import structlog
 from simulated_customers import Customers
 from simulated_server import MICROS, SECRET, Plan, Server, close_all
-from simulated_truth import is_quiet, wrong_after_a_restart, wrong_at_the_end, wrong_now
+from simulated_truth import LOST_BY_WHO_IS_WELL, is_quiet, wrong_after_a_restart, wrong_at_the_end, wrong_now
 from simulated_world import Dangers, Trace, World, open_blank_database
-from virtual_loop import Killed, VirtualLoop, settle_down
+from virtual_loop import Killed, VirtualLoop, current_process, settle_down
 
 import pinxit.catalog.entry
 import pinxit.generations.painting
@@ -103,6 +103,9 @@ def determined(seed: int, loop: VirtualLoop, trace: Trace) -> Iterator[set[tuple
     def to_trace(_: Any, __: str, event: Any) -> Any:
         if "generation_id" in event:
             marks.add((event["event"], event["generation_id"]))
+            process = current_process()
+            if event["event"] == "generation_lost" and process is not None and not process.was_stalled:
+                marks.add((LOST_BY_WHO_IS_WELL, event["generation_id"]))
         if event.get("exc_info"):
             trace.note(f"log {event['event']} {event['exc_info']!r}")
         else:
@@ -207,7 +210,6 @@ class _Story:
     async def _stall(self, server: Server, random: Random) -> None:
         """For some time, or until another server has just taken an order over and both believe that it is theirs."""
         self.world.trace.note(f"{server.process.name} stalls")
-        self.world.was_rough = True
         server.process.stall()
         resumed = self.world.resumed
         if random.random() < 0.5:

@@ -34,6 +34,7 @@ class Process:
         self.name = name
         self.is_dead = False
         self.is_stalled = False
+        self.was_stalled = False
         self.parked: list[asyncio.Handle] = []
         self._loop = loop
         self._died: asyncio.Future[None] = loop.create_future()
@@ -52,7 +53,7 @@ class Process:
 
     def stall(self) -> None:
         """As SIGSTOP: nothing of it runs until `wake`."""
-        self.is_stalled = True
+        self.is_stalled = self.was_stalled = True
 
     def wake(self) -> None:
         self.is_stalled = False
@@ -79,6 +80,11 @@ class Process:
 
 
 _PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
+def current_process() -> Process | None:
+    """Whose code is running."""
+    return _PROCESS.get()
 
 
 class _Task(asyncio.Task[T]):
