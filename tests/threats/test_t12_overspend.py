@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from pinxit.ledger.invariants import check
 pytestmark = pytest.mark.both_databases
 
 REPEATS = 20 if os.environ.get("PINXIT_TEST_LONG") == "1" else 2
+RESERVES = Path(__file__).parents[2] / "bench" / "reserves.py"
 ORDERS, PAID = 200, 7
 MICROS = 10_000
 PRICED: list[dict[str, Any]] = [
@@ -57,3 +61,17 @@ async def test_a_budget_for_seven_of_two_hundred(make_front: MakeFront, time: in
     assert await statuses(front) == [200] * PAID + [402] * (ORDERS - PAID)
     assert await left(front) == ((1000 - PAID) * MICROS, 0)
     assert len(front.backend.orders) == PAID
+
+
+COUNTS = [1_000, pytest.param(1_000_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_reserves_never_go_below_zero(count: int, database_url: str | None, tmp_path: Path) -> None:
+    """At the edge of the credits, on PostgreSQL from four processes at once."""
+    where = ["--folder", str(tmp_path)] if database_url is None else ["--url", database_url, "--processes", "4"]
+    done = subprocess.run(
+        [sys.executable, str(RESERVES), "--count", str(count), *where], capture_output=True, text=True, timeout=3600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "never below zero; the books are right" in done.stdout
