@@ -1,0 +1,88 @@
+"""kill -9, again and again, under real clients: what was acknowledged is kept, nothing is charged twice.
+
+`PINXIT_TEST_LONG=1` makes it 1 000 kills. `PINXIT_TEST_SEED` names the seed of everything that is random.
+"""
+
+import os
+import random
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from customers import Customers
+from running import find_painter
+from shop import Shop, assert_kept, assert_sound, open_shop
+
+SEED = int(os.environ.get("PINXIT_TEST_SEED", "1"))
+KILLS = 1000 if os.environ.get("PINXIT_TEST_LONG") == "1" else 44
+OTTER_KILLS = 100 if os.environ.get("PINXIT_TEST_LONG") == "1" else 6
+
+
+def kill_in_turns(shop: Shop, customers: Customers, kills: int, chance: random.Random) -> int:
+    """That many lives of a server, each ended by kill -9; every fourth has a painter process, which may go first.
+
+    Returns how many painters were killed alone.
+    """
+    painters = 0
+    for number in range(kills):
+        has_painter = number % 4 == 3
+        child = shop.nursery.serve(PINXIT_TEST_PAINTER="process" if has_painter else "")
+        seconds = chance.uniform(0.05, 1.5)
+        if has_painter and chance.random() < 0.5:
+            time.sleep(seconds / 2)
+            painter = find_painter(child.pid)
+            if painter:
+                with suppress(ProcessLookupError):
+                    os.kill(painter, 9)
+                    painters += 1
+            seconds /= 2
+        assert not child.has_ended(seconds), shop.nursery.log[-3000:]
+        promised = customers.acknowledged
+        child.kill()
+        assert_sound(shop, promised)
+    return painters
+
+
+@pytest.mark.timeout(3600)
+def test_killed_again_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chance = random.Random(SEED)
+    with open_shop(tmp_path, PINXIT_TEST_SECONDS="0.05") as shop:
+        customers = Customers(shop.nursery.url, shop.key, seed=SEED)
+        customers.start()
+        try:
+            painters = kill_in_turns(shop, customers, KILLS, chance)
+            with shop.serving():
+                customers.stop()
+                found = assert_kept(shop, customers)
+        finally:
+            customers.stop()
+        assert set(customers.answers) <= {
+            "200", "202", "409 idempotency_error", "503 upstream_unavailable", "503 storage_unavailable",
+        }  # fmt: skip
+        assert found["acknowledged"] > KILLS
+        assert found["calls without an answer"] > KILLS / 2
+        assert "Traceback" not in shop.nursery.log
+    with capsys.disabled():
+        print(f"\n{KILLS} kills, seed {SEED}, {painters} of painters alone: {found}, answers {dict(customers.answers)}")
+
+
+@pytest.mark.timeout(3600)
+def test_killed_with_the_model_in_the_box(tmp_path: Path) -> None:
+    """Its painter takes seconds to load, so most of these servers die with orders that wait for it."""
+    chance = random.Random(SEED)
+    with open_shop(tmp_path, model="otter/otter-1") as shop:
+        customers = Customers(shop.nursery.url, shop.key, seed=SEED, patience_seconds=180)
+        customers.start()
+        try:
+            for _ in range(OTTER_KILLS):
+                child = shop.nursery.serve()
+                assert not child.has_ended(chance.uniform(0.5, 4)), shop.nursery.log[-3000:]
+                promised = customers.acknowledged
+                child.kill()
+                assert_sound(shop, promised)
+            with shop.serving():
+                customers.stop()
+                assert assert_kept(shop, customers)["acknowledged"] >= OTTER_KILLS
+        finally:
+            customers.stop()
