@@ -4,10 +4,11 @@ It is installed by `install` as a plugin into a folder for PYTHONPATH, under the
 so that it hides the model in the box: a server then starts without loading one.
 
 PINXIT_TEST_HITS      file to which each order adds a line of JSON: prompt and seeds
-PINXIT_TEST_SECONDS   how long a picture takes; three times as long where the prompt has the word "slow"
+PINXIT_TEST_SECONDS   how long a picture takes; six times as long where the prompt has the word "slow"
 PINXIT_TEST_PAINTER   "process": paint in a painter process, not in the server's own
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from pinxit.backends.interface import ModelSpec, PaintEvent, PaintOrder
 from pinxit.testing.fake_backend import FAKE_1, FakeBackend
 
 SLOW = "slow"
+SLOW_TIMES = 6
 PRICE_MICROS = 10_000
 COUNTED = "counting/counted-1"
 
@@ -52,10 +54,13 @@ class CountingBackend(FakeBackend):
     async def generate(self, order: PaintOrder) -> AsyncGenerator[PaintEvent, None]:
         if self._hits:
             _append(self._hits, {"prompt": order.prompt, "seeds": order.seeds})
-        factor = 3 if SLOW in order.prompt.split() else 1
-        self.step_delay_seconds = factor * self._seconds / order.num_inference_steps
         async for event in super().generate(order):
             yield event
+
+    async def do_step(self, order: PaintOrder, step: int) -> None:
+        times = SLOW_TIMES if SLOW in order.prompt.split() else 1
+        await asyncio.sleep(times * self._seconds / order.num_inference_steps)
+        await super().do_step(order, step)
 
 
 def _append(file: str, content: dict[str, object]) -> None:

@@ -63,8 +63,13 @@ class FaultProxy:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         connection = _Connection(self, reader, writer)
-        with suppress(OSError):
-            await connection.carry(self._target_port)
+        try:
+            with suppress(OSError, asyncio.CancelledError):
+                await connection.carry(self._target_port)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def delay_seconds(self) -> float:
         return self._chance.uniform(0, self._reset_within_seconds)
@@ -90,8 +95,9 @@ class _Connection:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            self._writer.close()
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _up(self, writer: asyncio.StreamWriter) -> None:
         while data := await self._reader.read(65536):

@@ -110,7 +110,7 @@ def assert_sound(shop: Shop, acknowledged: list[Wanted]) -> None:
 
 
 def assert_kept(shop: Shop, customers: Customers) -> dict[str, int]:
-    """What must hold at the end, over a server that is up and has nothing left to do. Returns what was found."""
+    """What must hold at the end, over a server that is up. Returns what was found."""
     assert customers.surprises == []
     with shop.client() as client:
         for wanted in customers.wanted:
