@@ -42,34 +42,32 @@ class FaultProxy:
         self._target_port = target_port
         self._chance = random.Random(seed)
         self._reset_within_seconds = reset_within_seconds
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: dict[_Connection, asyncio.Task[None]] = {}
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Hang up on everybody."""
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._is_closed = True
+        for connection in list(self._connections):
+            connection.abort()
+        await asyncio.gather(*self._connections.values(), return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(self, reader, writer)
-        try:
-            with suppress(OSError, asyncio.CancelledError):
-                await connection.carry(self._target_port)
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+        if self._is_closed:
+            connection.abort()
+            return
+        task = asyncio.create_task(connection.carry(self._target_port))
+        self._connections[connection] = task
+        task.add_done_callback(lambda _: self._connections.pop(connection))
 
     def delay_seconds(self) -> float:
         return self._chance.uniform(0, self._reset_within_seconds)
@@ -82,22 +80,25 @@ class _Connection:
         self._writer = writer
         self._fault: Fault | None = None
 
+    def abort(self) -> None:
+        self._writer.transport.abort()
+
     async def carry(self, target_port: int) -> None:
+        """Pass on until one side hangs up."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", target_port)
         except OSError:
             _reset(self._writer)
-            raise
+            return
         ways = [asyncio.create_task(self._up(writer)), asyncio.create_task(self._down(reader, writer))]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            writer.close()
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        for each in (writer, self._writer):
+            each.close()
             with suppress(OSError):
-                await writer.wait_closed()
+                await each.wait_closed()
 
     async def _up(self, writer: asyncio.StreamWriter) -> None:
         while data := await self._reader.read(65536):
