@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 
 from pinxit.ledger.invariants import check
 
@@ -41,6 +41,7 @@ class Books:
 
 
 def look(connection: Connection) -> Books:
+    """Everything in one snapshot."""
     charged = rows(
         connection,
         "SELECT g.prompt, COUNT(*) FROM generations g JOIN holds h ON h.generation_id = g.id "
@@ -55,7 +56,7 @@ def look(connection: Connection) -> Books:
         ends=Counter(dict(rows(connection, "SELECT status, COUNT(*) FROM generations GROUP BY status"))),
         pictures={id_: (key, sha) for id_, key, sha in rows(connection, "SELECT id, storage_key, sha256 FROM images")},
         open_orders=[id_ for (id_,) in rows(connection, f"SELECT id FROM generations WHERE status IN {OPEN}")],
-        spent_micros=rows(connection, "SELECT COALESCE(SUM(posted_micros), 0) FROM holds")[0][0],
+        spent_micros=int(rows(connection, "SELECT COALESCE(SUM(posted_micros), 0) FROM holds")[0][0]),
         balance_micros=money[0] if money else 0,
         held_micros=money[1] if money else 0,
     )
@@ -65,18 +66,32 @@ def rows(connection: Connection, query: str) -> list[tuple]:
     return [tuple(row) for row in connection.execute(text(query))]
 
 
-def read_books(data: Path) -> Books:
-    """The books of a data folder; its database is proven first."""
+def read_books(data: Path, database_url: str = "") -> Books:
+    """The books of a data folder, or of the PostgreSQL database that is used instead; the former is proven first."""
+    if database_url:
+        from pinxit.database.postgres import open_engine
+
+        return _read(open_engine(database_url), "BEGIN ISOLATION LEVEL REPEATABLE READ")
     with copied_database(data) as file:
         with sqlite3.connect(file) as proof:
             integrity = [row[0] for row in proof.execute("PRAGMA integrity_check") if row[0] != "ok"]
         proof.close()
-        engine = create_engine(f"sqlite:///{file}")
-        with engine.connect() as connection:
-            books = look(connection)
-        engine.dispose()
+        books = _read(create_engine(f"sqlite:///{file}"))
     books.problems.extend(integrity)
     return books
+
+
+def _read(engine: Engine, begin: str = "") -> Books:
+    try:
+        with engine.connect() as connection:
+            if begin:
+                connection.exec_driver_sql(begin)
+            books = look(connection)
+            if begin:
+                connection.exec_driver_sql("ROLLBACK")
+            return books
+    finally:
+        engine.dispose()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ It is installed by `install` as a plugin into a folder for PYTHONPATH, under the
 so that it hides the model in the box: a server then starts without loading one.
 
 PINXIT_TEST_HITS      file to which each order adds a line of JSON: prompt and seeds
-PINXIT_TEST_SECONDS   how long a picture takes; six times as long where the prompt has the word "slow"
+PINXIT_TEST_SECONDS   how long a picture takes; ten times as long where the prompt has the word "slow"
 PINXIT_TEST_PAINTER   "process": paint in a painter process, not in the server's own
 """
 
@@ -21,7 +21,7 @@ from pinxit.backends.interface import ModelSpec, PaintEvent, PaintOrder
 from pinxit.testing.fake_backend import FAKE_1, FakeBackend
 
 SLOW = "slow"
-SLOW_TIMES = 6
+SLOW_TIMES = 10
 PRICE_MICROS = 10_000
 COUNTED = "counting/counted-1"
 

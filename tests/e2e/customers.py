@@ -15,8 +15,6 @@ import openai
 
 from pinxit.ids import new_id
 
-AGAIN_SECONDS = 0.02
-NOT_NOW = {503, 504}
 KINDS = ("keyed", "keyed-async", "once", "named", "openai", "openai-keyed")
 
 
@@ -54,13 +52,18 @@ class Customers:
         model: str = "priced",
         size: str = "256x256",
         patience_seconds: float = 60.0,
+        again_seconds: float = 0.02,
     ) -> None:
+        """`patience_seconds`: how long to ask for one order; `again_seconds`: the pause after a call without
+        success.
+        """
         self.url = url
         self.key = key
         self.wanted: list[Wanted] = []
         self.answers: Counter[str] = Counter()
         """How often each status and error type was answered."""
         self._patience_seconds = patience_seconds
+        self._again_seconds = again_seconds
         self.surprises: list[str] = []
         self._body = {"model": model, "size": size, "num_inference_steps": 4}
         self._enough = threading.Event()
@@ -129,7 +132,7 @@ class Customers:
         while not self._post(client, wanted, body, headers):
             if time.monotonic() > give_up_at:
                 raise AssertionError(f"no answer to {wanted}")
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(self._again_seconds)
 
     def _insist_by_name(self, client: httpx2.Client, wanted: Wanted, body: dict[str, Any]) -> None:
         """An order that the client has named can be looked for; a failed one is given up."""
@@ -138,7 +141,7 @@ class Customers:
         while not self._post(client, wanted, body, {"x-pinxit-generation": wanted.order_id}):
             if time.monotonic() > give_up_at:
                 raise AssertionError(f"no answer to {wanted}")
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(self._again_seconds)
             with suppress(httpx2.TransportError):
                 found = client.get(f"/v1/generations/{wanted.order_id}")
                 if found.status_code == 200 and found.json()["status"] == "completed":

@@ -28,8 +28,8 @@ OFFICIAL_PART = 5
 """One in so many orders comes from the official client."""
 CLIENTS = 40
 SECONDS = "0.3"
-HASTE_SECONDS = 1.0
-"""The timeout of some clients, for a picture that takes nearly twice as long: half a second later they ask again."""
+HASTE_SECONDS = 2.0
+"""The timeout of some clients, for a picture that takes a second longer: half a second later they ask again."""
 PATIENCE_SECONDS = 30.0
 MAX_RETRIES = 6
 

@@ -8,7 +8,7 @@ import sqlite3
 
 import httpx2
 import pytest
-from running import serving
+from running import eventually, serving
 from tracing import finished_calls, strace
 
 from pinxit.ids import new_id

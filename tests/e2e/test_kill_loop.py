@@ -15,8 +15,9 @@ from running import find_painter
 from shop import Shop, assert_kept, assert_sound, open_shop
 
 SEED = int(os.environ.get("PINXIT_TEST_SEED", "1"))
-KILLS = 1000 if os.environ.get("PINXIT_TEST_LONG") == "1" else 44
-OTTER_KILLS = 100 if os.environ.get("PINXIT_TEST_LONG") == "1" else 6
+KILLS = 1000 if os.environ.get("PINXIT_TEST_LONG") == "1" else 36
+POSTGRES_KILLS = 200 if os.environ.get("PINXIT_TEST_LONG") == "1" else 10
+OTTER_KILLS = 100 if os.environ.get("PINXIT_TEST_LONG") == "1" else 4
 
 
 def kill_in_turns(shop: Shop, customers: Customers, kills: int, chance: random.Random) -> int:
@@ -44,14 +45,31 @@ def kill_in_turns(shop: Shop, customers: Customers, kills: int, chance: random.R
     return painters
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_killed_again_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = survive(tmp_path, KILLS)
+    with capsys.disabled():
+        print(f"\nSQLite: {found}")
+
+
+@pytest.mark.system("postgres")
+@pytest.mark.timeout(7200)
+def test_killed_again_and_again_over_postgresql(
+    tmp_path: Path, postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = survive(tmp_path, POSTGRES_KILLS, PINXIT_DATABASE_URL=postgres_url)
+    with capsys.disabled():
+        print(f"\nPostgreSQL: {found}")
+
+
+def survive(folder: Path, kills: int, **environ: str) -> str:
+    """That many kills, and the proof that nothing was lost. Returns what was found."""
     chance = random.Random(SEED)
-    with open_shop(tmp_path, PINXIT_TEST_SECONDS="0.05") as shop:
+    with open_shop(folder, PINXIT_TEST_SECONDS="0.05", **environ) as shop:
         customers = Customers(shop.nursery.url, shop.key, seed=SEED)
         customers.start()
         try:
-            painters = kill_in_turns(shop, customers, KILLS, chance)
+            painters = kill_in_turns(shop, customers, kills, chance)
             with shop.serving():
                 customers.stop()
                 found = assert_kept(shop, customers)
@@ -60,11 +78,10 @@ def test_killed_again_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert set(customers.answers) <= {
             "200", "202", "409 idempotency_error", "503 upstream_unavailable", "503 storage_unavailable",
         }  # fmt: skip
-        assert found["acknowledged"] > KILLS
-        assert found["calls without an answer"] > KILLS / 2
+        assert found["acknowledged"] > kills
+        assert found["calls without an answer"] > kills / 2
         assert "Traceback" not in shop.nursery.log
-    with capsys.disabled():
-        print(f"\n{KILLS} kills, seed {SEED}, {painters} of painters alone: {found}, answers {dict(customers.answers)}")
+    return f"{kills} kills, seed {SEED}, {painters} of painters alone: {found}, answers {dict(customers.answers)}"
 
 
 @pytest.mark.timeout(3600)
