@@ -37,6 +37,10 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 .PHONY: install
 install: $(VENV)/.runtime  ## install Pinxit into .venv
 
+.PHONY: postgres
+postgres: $(VENV)/.runtime  ## install the driver for PostgreSQL too, for `database_url`
+	@$(PIP) --require-hashes -r requirements/postgres.txt
+
 .PHONY: dev
 dev: $(VENV)/.dev  ## install Pinxit and the tools for development into .venv
 
@@ -106,7 +110,7 @@ COMPILE = $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-ur
 .PHONY: requirements
 requirements: $(VENV)/.dev  ## compile requirements/*.in anew, with hashes (UPGRADE=--upgrade for newer versions)
 	@$(PIP) uv
-	@for set in build runtime dev; do UV_CUSTOM_COMPILE_COMMAND="make requirements" $(COMPILE) $(UPGRADE) requirements/$$set.in -o requirements/$$set.txt; done
+	@for set in build runtime postgres dev; do UV_CUSTOM_COMPILE_COMMAND="make requirements" $(COMPILE) $(UPGRADE) requirements/$$set.in -o requirements/$$set.txt; done
 
 .PHONY: clean
 clean:  ## remove .venv and caches; ./data stays

@@ -31,7 +31,7 @@ from pinxit.backends.interface import Backend
 from pinxit.catalog.catalog import Catalog, ConfiguredModel
 from pinxit.catalog.price import PriceList, PriceRule
 from pinxit.database.interface import Database
-from pinxit.database.sqlite import open_database
+from pinxit.database.opening import open_database
 from pinxit.errors import PinxitError, StartupError
 from pinxit.generations import repository as orders
 from pinxit.generations.announcing import Announcer
@@ -64,7 +64,6 @@ from pinxit.webhooks.service import WebhookService
 
 log = structlog.get_logger(__name__)
 
-DATABASE_FILE = "pinxit.db"
 SIGNING_FILE = "signing.key"
 INSTANCE_FILE = "instance.id"
 """Names this data folder, so that its servers know the orders of those before them."""
@@ -97,6 +96,8 @@ class House:
     moderator: Moderator
     deliverer: Deliverer
     is_server: bool
+    is_alone: bool
+    """Whether no other process can be using the database, so that what an earlier one left there is dead."""
     _proving: "asyncio.Task[None] | None" = None
 
     async def start(self) -> None:
@@ -105,7 +106,7 @@ class House:
         await self.database.write(lambda connection: accounts.ensure_default(connection, now))
         await self.services.generations.start()
         if self.is_server:
-            await self.deliverer.start(is_alone=True)
+            await self.deliverer.start(is_alone=self.is_alone)
         self._proving = asyncio.create_task(self._prove_ledger())
         for runner in self.services.runners.values():
             await runner.start()
@@ -134,12 +135,13 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
     Raises StartupError, saying in one sentence what is wrong and what to do.
     """
     prepare_data_folder(settings.data_dir)
+    is_alone = owns_folder and settings.database_url is None
     painters = list(backends) if backends is not None else installed_backends()
     catalog = build_catalog(settings, painters)
     for backend in painters:
         backend.check()
     moderator = load_word_list(settings.moderation_words, settings.moderation_words_file)
-    database = open_database(settings.data_dir / DATABASE_FILE)
+    database = open_database(settings)
     storage = LocalStorage(settings.data_dir / PICTURES_FOLDER)
     signing_secret = load_secret(settings.data_dir / SIGNING_FILE)
     library = Library(
@@ -181,7 +183,7 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         usage=UsageService(database, now=utc_now),
         now=utc_now,
     )
-    return House(services, database, storage, moderator, deliverer, is_server=owns_folder)
+    return House(services, database, storage, moderator, deliverer, is_server=owns_folder, is_alone=is_alone)
 
 
 def _tenure(settings: Settings, *, is_server: bool) -> Tenure:

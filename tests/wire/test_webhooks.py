@@ -18,6 +18,8 @@ from pinxit.testing.fake_backend import FakeBackend
 from pinxit.webhooks import outbox
 from receiver import MakeReceiver, Receiver
 
+pytestmark = pytest.mark.both_databases
+
 MakeWire = Callable[..., Awaitable[Front]]
 LOOPBACK = {"webhook_allowed_networks": "127.0.0.0/8"}
 

@@ -3,12 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select, text
 
 from pinxit.database.tables import accounts
+from pinxit.database.types import Timestamp
 from pinxit.errors import NotFound
 
 DEFAULT_ACCOUNT = "acct_default"
+
+
+_INSERT = text(
+    "INSERT INTO accounts (id, name, created_at) VALUES (:id, :name, :now) ON CONFLICT (id) DO NOTHING"
+).bindparams(bindparam("now", type_=Timestamp))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ def ensure_default(connection: Connection, now: datetime) -> None:
     """Make the default account if it is not there yet."""
     there = connection.execute(select(accounts.c.id).where(accounts.c.id == DEFAULT_ACCOUNT)).first()
     if there is None:
-        connection.execute(accounts.insert().values(id=DEFAULT_ACCOUNT, name="default", created_at=now))
+        connection.execute(_INSERT, {"id": DEFAULT_ACCOUNT, "name": "default", "now": now})
 
 
 def list_all(connection: Connection) -> list[Account]:

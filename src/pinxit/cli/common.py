@@ -39,13 +39,13 @@ def print_json(content: Any) -> None:
 
 @asynccontextmanager
 async def open_rows(settings: Settings) -> AsyncIterator[Any]:
-    """The database of `settings.data_dir`, with its default account; a server may be running over it."""
+    """The database of these settings, with its default account; a server may be running over it."""
     from pinxit import accounts
-    from pinxit.app import DATABASE_FILE, prepare_data_folder, utc_now
-    from pinxit.database.sqlite import open_database
+    from pinxit.app import prepare_data_folder, utc_now
+    from pinxit.database.opening import open_database
 
     prepare_data_folder(settings.data_dir)
-    database = open_database(settings.data_dir / DATABASE_FILE)
+    database = open_database(settings)
     try:
         now = utc_now()
         await database.write(lambda connection: accounts.ensure_default(connection, now))
@@ -56,7 +56,7 @@ async def open_rows(settings: Settings) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def key_service(settings: Settings) -> AsyncIterator[Any]:
-    """The key service over the database of `settings.data_dir`; a running server notices changes within a second."""
+    """The key service over the database of these settings; a running server notices changes within a second."""
     from pinxit.app import utc_now
     from pinxit.keys.service import KeyService
 

@@ -24,12 +24,13 @@ def fsck(config: ConfigFile = None, data_dir: DataDir = None, as_json: AsJson = 
 
 
 async def _check(settings: Settings) -> list[str]:
-    from pinxit.app import DATABASE_FILE, PICTURES_FOLDER
+    from pinxit.app import PICTURES_FOLDER
+    from pinxit.database.opening import sqlite_file
     from pinxit.ledger.invariants import check
     from pinxit.library.proof import check_files
     from pinxit.storage.local import LocalStorage
 
-    if not (settings.data_dir / DATABASE_FILE).is_file():
+    if settings.database_url is None and not sqlite_file(settings).is_file():
         raise StartupError(f"There is no database in {settings.data_dir}: name its folder with --data-dir.")
     async with open_rows(settings) as database:
         storage = LocalStorage(settings.data_dir / PICTURES_FOLDER)

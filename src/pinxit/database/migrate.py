@@ -1,8 +1,11 @@
-"""Brings a database up to date with Alembic. Each migration is one transaction: killed half way, it never happened."""
+"""Brings a database up to date with Alembic, in one transaction: killed half way, it never happened.
+
+Several processes may begin at once. One does it; the others wait, and find it done.
+"""
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from pinxit.errors import StartupError
 
@@ -11,13 +14,25 @@ HEAD = "0005"
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+_BEGIN = {
+    "sqlite": ("BEGIN IMMEDIATE",),
+    "postgresql": (
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+        "SET LOCAL statement_timeout = 0",
+        "SET LOCAL lock_timeout = 0",
+        "SELECT pg_advisory_xact_lock(7308900641212265332)",  # any number, as long as nobody else has it
+    ),
+}
+"""Each alone in the database until it is done."""
+
 
 def upgrade(engine: Engine) -> None:
     """Run what is missing. Raises StartupError if the database was made by a newer Pinxit."""
     with engine.connect() as connection:
         if _current(connection) == HEAD:
             return
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        for statement in _BEGIN[engine.dialect.name]:
+            connection.exec_driver_sql(statement)
         try:
             _run_alembic(connection)
         except BaseException:
@@ -27,8 +42,7 @@ def upgrade(engine: Engine) -> None:
 
 
 def _current(connection: Connection) -> str | None:
-    table = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'")
-    if connection.execute(table).first() is None:
+    if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 

@@ -133,24 +133,26 @@ def _adopt(connection: Connection, generation: Generation, repeat: Repeat) -> st
     """Take over the oldest equal order whose client left without its answer a short while ago; each only once."""
     if repeat.key is not None or not repeat.is_retry:
         return None
-    found: str | None = connection.execute(_left_behind(generation)).scalar_one_or_none()
-    if found is not None:
-        connection.execute(generations.update().where(generations.c.id == found).values(abandoned_at=None))
+    found: str | None
+    while (found := connection.execute(_left_behind(generation)).scalar_one_or_none()) is not None:
+        mine = and_(generations.c.id == found, _is_left_behind(generation))
+        if connection.execute(generations.update().where(mine).values(abandoned_at=None)).rowcount == 1:
+            break  # else another retry was faster: it is not left behind any more, and the next may be
     return found
 
 
 def _left_behind(generation: Generation) -> Select[Any]:
-    return (
-        select(generations.c.id)
-        .where(
-            generations.c.account_id == generation.account_id,
-            generations.c.api_key_id == generation.api_key_id,
-            generations.c.fingerprint == generation.fingerprint,
-            generations.c.abandoned_at > generation.created_at - ADOPTION,
-            generations.c.status.in_([*OPEN, Status.COMPLETED.value]),
-        )
-        .order_by(generations.c.abandoned_at)
-        .limit(1)
+    oldest = select(generations.c.id).where(_is_left_behind(generation)).order_by(generations.c.abandoned_at)
+    return oldest.limit(1)
+
+
+def _is_left_behind(generation: Generation) -> ColumnElement[bool]:
+    return and_(
+        generations.c.account_id == generation.account_id,
+        generations.c.api_key_id == generation.api_key_id,
+        generations.c.fingerprint == generation.fingerprint,
+        generations.c.abandoned_at > generation.created_at - ADOPTION,
+        generations.c.status.in_([*OPEN, Status.COMPLETED.value]),
     )
 
 

@@ -40,6 +40,16 @@ def find(connection: Connection, account_id: str, key_id: str) -> ApiKey | None:
     return _from_row(row) if row else None
 
 
+def find_to_change(connection: Connection, account_id: str, key_id: str) -> ApiKey | None:
+    """As `find`; until the end of the transaction nobody else changes it."""
+    row = connection.execute(
+        select(api_keys)
+        .where(api_keys.c.account_id == account_id, api_keys.c.id == key_id)
+        .with_for_update(key_share=True)
+    ).first()
+    return _from_row(row) if row else None
+
+
 def list_newest(connection: Connection, account_id: str) -> list[ApiKey]:
     rows = connection.execute(
         select(api_keys)

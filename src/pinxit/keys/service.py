@@ -87,7 +87,9 @@ class KeyService:
 
     async def get(self, caller: Caller, key_id: str) -> ApiKey:
         """Raises NotFound, also for another account's key."""
-        return await self._database.read(lambda connection: _get(connection, caller, key_id))
+        return await self._database.read(
+            lambda connection: _there(repository.find(connection, caller.account_id, key_id))
+        )
 
     async def change(self, caller: Caller, key_id: str, change: Callable[[KeyOptions], KeyOptions]) -> ApiKey:
         """Give the key other options. Raises NotFound, PermissionDenied and what `change` raises.
@@ -96,7 +98,7 @@ class KeyService:
         """
 
         def unit(connection: Connection) -> ApiKey:
-            key = _get(connection, caller, key_id)
+            key = _there(repository.find_to_change(connection, caller.account_id, key_id))
             _require_not_stronger(caller, key.options)
             _require_not_rationed(caller)
             options = change(key.options)
@@ -151,8 +153,7 @@ class KeyService:
             log.warning("key_last_used_not_kept", key_id=key_id)
 
 
-def _get(connection: Connection, caller: Caller, key_id: str) -> ApiKey:
-    key = repository.find(connection, caller.account_id, key_id)
+def _there(key: ApiKey | None) -> ApiKey:
     if key is None:
         raise NotFound("There is no such API key.")
     return key

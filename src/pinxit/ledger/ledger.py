@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.tables import holds, ledger_accounts, transfers
@@ -53,15 +53,17 @@ def ledger_id(kind: Kind, account_id: str | None = None) -> str:
     return f"{kind.value}:{account_id}" if account_id else kind.value
 
 
+_OPEN = text("""
+    INSERT INTO ledger_accounts (id, account_id, kind, balance_micros, held_micros)
+    VALUES (:id, :account, :kind, 0, 0) ON CONFLICT (id) DO NOTHING
+""")
+
+
 def ensure(connection: Connection, kind: Kind, account_id: str | None = None) -> str:
     """The ledger account, made with a balance of zero if it is not there yet. Returns its id."""
     id_ = ledger_id(kind, account_id)
     if connection.execute(select(ledger_accounts.c.id).where(ledger_accounts.c.id == id_)).first() is None:
-        connection.execute(
-            ledger_accounts.insert().values(
-                id=id_, account_id=account_id, kind=kind.value, balance_micros=0, held_micros=0
-            )
-        )
+        connection.execute(_OPEN, {"id": id_, "account": account_id, "kind": kind.value})
     return id_
 
 
@@ -202,12 +204,17 @@ def _transfer(
         )
     except IntegrityError as error:
         raise Conflict("This transfer has been made already.", param="reference") from error
-    for id_, change in ((source, -micros), (target, micros)):
+    for id_, change in sorted([(source, -micros), (target, micros)], key=_is_of_the_house):
         connection.execute(
             ledger_accounts.update()
             .where(ledger_accounts.c.id == id_)
             .values(balance_micros=ledger_accounts.c.balance_micros + change)
         )
+
+
+def _is_of_the_house(change: tuple[str, int]) -> bool:
+    """Rows that every order changes come last: who holds one waits for nobody, so nobody waits in a circle."""
+    return ":" not in change[0]
 
 
 def _require_amount(micros: int, *, least: int = 1) -> None:

@@ -89,10 +89,8 @@ def list_newest(
 def mark_deleted(connection: Connection, account_id: str, image_id: str, now: datetime) -> str | None:
     """The storage key of the picture that is now deleted, None if there was none."""
     mine = and_(images.c.account_id == account_id, images.c.id == image_id, images.c.deleted_at.is_(None))
-    key = connection.execute(select(images.c.storage_key).where(mine)).scalar_one_or_none()
-    if key is not None:
-        connection.execute(images.update().where(mine).values(deleted_at=now))
-    return key
+    marked = images.update().where(mine).values(deleted_at=now).returning(images.c.storage_key)
+    return connection.execute(marked).scalar_one_or_none()
 
 
 def list_to_purge(connection: Connection) -> list[tuple[str, str]]:

@@ -14,7 +14,17 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from urllib.parse import SplitResult, urlsplit
 
 from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -34,6 +44,15 @@ _ALIAS_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127})?\*?", re.ASC
 _BACKEND_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", re.ASCII)
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9](?:[a-z0-9_-]{0,62}))*", re.ASCII)
 _LISTEN_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}", re.ASCII)
+_HOST_AND_PORT = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(?::[0-9]{1,5})?"
+_DATABASE_URL = re.compile(
+    r"postgres(?:ql)?://(?:[^\s:/?#@\[\]]+(?::[^\s:/?#@\[\]]*)?@)?"  # user and password
+    rf"(?:{_HOST_AND_PORT}(?:,{_HOST_AND_PORT})*)?"
+    r"/[^\s/?#@]+"  # the database
+    r"(?:\?[^\s#]+)?",
+    re.ASCII,
+)
+_PASSWORD = re.compile(r"(://[^:/@]*:|[?&](?:ssl)?password=)[^@/&]*")
 
 
 class SettingDescription(NamedTuple):
@@ -70,6 +89,22 @@ def _check_listen_host(host: str) -> str:
     if _LISTEN_HOST.fullmatch(host) is None:
         raise problem("must be an address or host name to listen on, like 127.0.0.1, 0.0.0.0 or ::")
     return host
+
+
+def _check_database_url(value: object) -> object:
+    if isinstance(value, str) and _DATABASE_URL.fullmatch(value) is None:
+        raise problem(
+            "must be a URL like postgresql://user:password@host:5432/name, with odd characters of a password as %XX",
+            shows_value=False,
+        )
+    if not isinstance(value, str | SecretStr):
+        raise problem("must be a URL like postgresql://user:password@host:5432/name", shows_value=False)
+    return value
+
+
+def hide_password(database_url: str) -> str:
+    """The URL as it may be shown."""
+    return _PASSWORD.sub(r"\1***", database_url)
 
 
 def _split_http_url(text: str) -> SplitResult | None:
@@ -175,6 +210,12 @@ Number = Annotated[float, BeforeValidator(_refuse_bool), Field(allow_inf_nan=Fal
 Text = Annotated[str, AfterValidator(_check_not_blank)]
 HomePath = Annotated[Path, AfterValidator(_expand_home)]
 ModelName = Annotated[str, AfterValidator(_check_model_name)]
+DatabaseUrl = Annotated[
+    SecretStr,
+    BeforeValidator(_check_database_url),
+    PlainSerializer(lambda url: hide_password(url.get_secret_value()), return_type=str),
+]
+"""Of PostgreSQL, as libpq reads it (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING)."""
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_parse_network)]
 
 
@@ -248,6 +289,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     data_dir: HomePath = Field(Path("data"), description="Directory of the database and the pictures.")
+    database_url: DatabaseUrl | None = Field(
+        None, description="PostgreSQL database to use; without it SQLite in `data_dir`."
+    )
     host: Annotated[str, AfterValidator(_check_listen_host)] = Field(
         "127.0.0.1", description="Address to listen on; `0.0.0.0` and `::` mean every network."
     )
@@ -461,6 +505,7 @@ _TYPE_TEXTS: Mapping[Any, str] = {
     float: "number",
     bool: "true or false",
     str: "text",
+    SecretStr: "text",
     Path: "path",
 }
 

@@ -174,7 +174,7 @@ def finish(connection: Connection, job: Job, outcome: Outcome, now: datetime, du
 
 def _give_up_on(connection: Connection, endpoint: Endpoint) -> None:
     """The receiver wants no more: its endpoint is inactive, and what waits for it is dead."""
-    current = repository.find(connection, endpoint.account_id, endpoint.id)
+    current = repository.find_to_change(connection, endpoint.account_id, endpoint.id)
     if current is None or current.options.url != endpoint.options.url:
         return
     repository.disable(connection, current, GONE)

@@ -5,13 +5,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from pinxit.database.tables import webhook_deliveries, webhook_endpoints
+from pinxit.database.tables import accounts, webhook_deliveries, webhook_endpoints
 from pinxit.webhooks.model import Endpoint, EndpointOptions, EventType
 
 
 def insert(connection: Connection, endpoint: Endpoint, *, most: int) -> bool:
     """False, and nothing is kept, if the account has `most` already."""
     mine = webhook_endpoints.c.account_id == endpoint.account_id
+    one_at_a_time = select(accounts.c.id).where(accounts.c.id == endpoint.account_id).with_for_update(key_share=True)
+    connection.execute(one_at_a_time)
     if connection.execute(select(func.count()).select_from(webhook_endpoints).where(mine)).scalar_one() >= most:
         return False
     connection.execute(
@@ -39,6 +41,16 @@ def find(connection: Connection, account_id: str, endpoint_id: str) -> Endpoint 
     return from_row(row) if row else None
 
 
+def find_to_change(connection: Connection, account_id: str, endpoint_id: str) -> Endpoint | None:
+    """As `find`; until the end of the transaction nobody else changes it."""
+    row = connection.execute(
+        select(webhook_endpoints)
+        .where(webhook_endpoints.c.account_id == account_id, webhook_endpoints.c.id == endpoint_id)
+        .with_for_update(key_share=True)
+    ).first()
+    return from_row(row) if row else None
+
+
 def list_newest(connection: Connection, account_id: str) -> list[Endpoint]:
     rows = connection.execute(
         select(webhook_endpoints)
@@ -49,10 +61,12 @@ def list_newest(connection: Connection, account_id: str) -> list[Endpoint]:
 
 
 def list_active(connection: Connection, account_id: str) -> list[Endpoint]:
+    """Until the end of the transaction none of them is deleted."""
     rows = connection.execute(
-        select(webhook_endpoints).where(
-            webhook_endpoints.c.account_id == account_id, webhook_endpoints.c.is_active.is_(True)
-        )
+        select(webhook_endpoints)
+        .where(webhook_endpoints.c.account_id == account_id, webhook_endpoints.c.is_active.is_(True))
+        .order_by(webhook_endpoints.c.id)
+        .with_for_update(read=True, key_share=True)
     )
     return [from_row(row) for row in rows]
 
@@ -60,7 +74,7 @@ def list_active(connection: Connection, account_id: str) -> list[Endpoint]:
 def delete(connection: Connection, account_id: str, endpoint_id: str) -> bool:
     """Remove the endpoint and its deliveries. False if there is none."""
     mine = (webhook_endpoints.c.account_id == account_id, webhook_endpoints.c.id == endpoint_id)
-    if connection.execute(select(webhook_endpoints.c.id).where(*mine)).first() is None:
+    if connection.execute(select(webhook_endpoints.c.id).where(*mine).with_for_update()).first() is None:
         return False
     connection.execute(webhook_deliveries.delete().where(webhook_deliveries.c.endpoint_id == endpoint_id))
     connection.execute(webhook_endpoints.delete().where(*mine))

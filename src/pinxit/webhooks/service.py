@@ -79,7 +79,7 @@ class WebhookService:
         salt = new_salt() if rotates_secret else None
 
         def update(connection: Connection) -> Endpoint:
-            now = _there(repository.find(connection, account_id, endpoint_id))
+            now = _there(repository.find_to_change(connection, account_id, endpoint_id))
             changed = replace(now, options=change(now.options))
             if changed.options.is_active:
                 changed = replace(changed, disabled_reason=None)

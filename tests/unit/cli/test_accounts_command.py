@@ -8,6 +8,8 @@ from commands import run
 
 from pinxit.errors import Conflict, InvalidValue, NotFound
 
+pytestmark = pytest.mark.both_databases
+
 ACCOUNT = "acct_default"
 
 

@@ -15,6 +15,8 @@ from pinxit.errors import StartupError
 from pinxit.library.proof import check_files
 from pinxit.testing.fake_backend import FakeBackend
 
+pytestmark = pytest.mark.both_databases
+
 
 async def fsck(front: Front, *arguments: str) -> Result:
     """Beside the running house, as another process would."""
@@ -117,6 +119,7 @@ async def test_what_a_server_changes_meanwhile_is_looked_at_again(
     assert looks == 2
 
 
+@pytest.mark.sqlite_only
 def test_a_folder_without_a_database_is_a_mistake(tmp_path: Path) -> None:
     answer = run(tmp_path, "fsck")
     assert isinstance(answer.exception, StartupError)

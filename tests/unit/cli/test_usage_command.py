@@ -9,6 +9,8 @@ from typer.testing import Result
 
 from pinxit.errors import InvalidValue, NotFound
 
+pytestmark = pytest.mark.both_databases
+
 
 def run(folder: Path, *arguments: str) -> Result:
     return run_command(folder, "usage", *arguments)

@@ -1,9 +1,6 @@
 """Migrations: they lead to the tables that the code knows, once, and a newer database is left alone."""
 
-import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -11,18 +8,19 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
+from sqlalchemy.exc import DBAPIError
 
+from databases import MakeEngine
 from pinxit.database import migrate
-from pinxit.database.sqlite import open_database, open_engine
 from pinxit.database.tables import metadata
 from pinxit.errors import StartupError
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(tmp_path / "pinxit.db")
-    yield engine
-    engine.dispose()
+def engine(make_engine: MakeEngine) -> Engine:
+    return make_engine("one")
 
 
 def test_head_is_the_newest_migration():
@@ -38,12 +36,11 @@ def test_migrations_lead_to_the_tables(engine: Engine):
         assert compare_metadata(context, metadata) == []
 
 
-def test_and_to_their_indexes_keys_and_constraints(engine: Engine, tmp_path: Path):
-    migrate.upgrade(engine)
-    fresh = open_engine(tmp_path / "fresh.db")
+def test_and_to_their_indexes_keys_and_constraints(make_engine: MakeEngine):
+    migrated, fresh = make_engine("one"), make_engine("two")
+    migrate.upgrade(migrated)
     metadata.create_all(fresh)
-    assert shape(engine) == shape(fresh)
-    fresh.dispose()
+    assert shape(migrated) == shape(fresh)
 
 
 def shape(engine: Engine) -> dict[str, object]:
@@ -53,13 +50,21 @@ def shape(engine: Engine) -> dict[str, object]:
     shapes: dict[str, object] = {}
     for table in tables:
         # A column that a later migration adds stands last: the order is nobody's business.
-        columns = {(column["name"], column["nullable"], column["primary_key"]) for column in found.get_columns(table)}
+        columns = {(column["name"], column["nullable"], str(column["type"])) for column in found.get_columns(table)}
         keys = [found.get_pk_constraint(table), *found.get_foreign_keys(table), *found.get_unique_constraints(table)]
+        keys += found.get_check_constraints(table)
         shapes[table] = columns, sorted(map(str, keys))
     with engine.connect() as connection:
-        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> ''")
+        rows = connection.exec_driver_sql(INDEXES[engine.dialect.name])
         shapes["indexes"] = {name: " ".join(sql.split()) for name, sql in rows}
     return shapes
+
+
+INDEXES = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> ''",
+    "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+    " AND tablename <> 'alembic_version'",
+}
 
 
 def test_a_second_time_changes_nothing(engine: Engine):
@@ -69,21 +74,16 @@ def test_a_second_time_changes_nothing(engine: Engine):
     assert shape(engine) == before
 
 
-def test_two_servers_may_begin_at_once(tmp_path: Path):
-    engines = [open_engine(tmp_path / "pinxit.db") for _ in range(4)]
-    with ThreadPoolExecutor(4) as threads:
+def test_many_servers_may_begin_at_once(make_engine: MakeEngine):
+    engines = [make_engine("one") for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
         list(threads.map(migrate.upgrade, engines))
-    assert version(tmp_path / "pinxit.db") == [migrate.HEAD]
-    for engine in engines:
-        engine.dispose()
+    assert version(engines[0]) == [migrate.HEAD]
 
 
-def version(path: Path) -> list[str]:
-    connection = sqlite3.connect(path)
-    try:
-        return [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
-    finally:
-        connection.close()
+def version(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return [row[0] for row in connection.exec_driver_sql("SELECT version_num FROM alembic_version")]
 
 
 def test_a_migration_that_fails_half_way_never_happened(engine: Engine, monkeypatch: pytest.MonkeyPatch):
@@ -94,15 +94,27 @@ def test_a_migration_that_fails_half_way_never_happened(engine: Engine, monkeypa
     assert inspect(engine).get_table_names() == ["images"]
 
 
-async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path):
-    path = tmp_path / "pinxit.db"
-    await open_database(path).close()
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.commit()
-    connection.close()
+def test_a_database_of_a_newer_version_is_left_alone(engine: Engine):
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StartupError, match="made by a newer Pinxit") as refused:
-        open_database(path)
+        migrate.upgrade(engine)
     assert "9999" in refused.value.message
     assert "restore a backup" in refused.value.message
-    assert version(path) == ["9999"]
+    assert version(engine) == ["9999"]
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE transfers SET amount_micros = 1", "DELETE FROM transfers", "TRUNCATE transfers"]
+)
+def test_transfers_cannot_be_changed(engine: Engine, statement: str):
+    if statement.startswith("TRUNCATE") and engine.dialect.name == "sqlite":
+        return  # it has no such word
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        for id_ in ("a", "b"):
+            connection.exec_driver_sql(f"INSERT INTO ledger_accounts VALUES ('{id_}', NULL, 'revenue', 0, 0)")
+        connection.exec_driver_sql("INSERT INTO transfers VALUES ('t', 'post', 'a', 'b', 1, NULL, NULL, 0)")
+        with pytest.raises(DBAPIError, match="a transfer is never changed"):
+            connection.exec_driver_sql(statement)

@@ -1,18 +1,20 @@
 """The migrations lead to the tables that the code knows, and take along what was there."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, text
 
+from databases import MakeEngine
 from pinxit.database.migrate import HEAD, MIGRATIONS, upgrade
-from pinxit.database.sqlite import open_engine
 from pinxit.database.tables import metadata
 from pinxit.ledger.invariants import check
+
+pytestmark = pytest.mark.both_databases
 
 
 def migrate(engine: Engine, revision: str) -> None:
@@ -23,13 +25,12 @@ def migrate(engine: Engine, revision: str) -> None:
         command.upgrade(config, revision)
 
 
-def test_the_tables_are_as_the_newest_migration_leaves_them(tmp_path: Path) -> None:
-    engine = open_engine(tmp_path / "pinxit.db")
+def test_the_tables_are_as_the_newest_migration_leaves_them(make_engine: MakeEngine) -> None:
+    engine = make_engine("one")
     upgrade(engine)
     with engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == HEAD
-    engine.dispose()
     assert differences == []
 
 
@@ -70,8 +71,8 @@ def insert_order(connection: Connection, id_: str, at: int, status: str, held: i
     )
 
 
-def test_what_keys_spent_before_there_were_budgets_counts(tmp_path: Path) -> None:
-    engine = open_engine(tmp_path / "pinxit.db")
+def test_what_keys_spent_before_there_were_budgets_counts(make_engine: MakeEngine) -> None:
+    engine = make_engine("one")
     migrate(engine, "0002")
     november = int(datetime(2026, 11, 30, 23, 59, tzinfo=UTC).timestamp()) * 1_000_000
     december = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp()) * 1_000_000
@@ -120,7 +121,6 @@ def test_what_keys_spent_before_there_were_budgets_counts(tmp_path: Path) -> Non
             ("month", 20, 7),
             ("total", 50, 7),
         ]
-    engine.dispose()
 
 
 def check_before(connection: Connection) -> list[int]:

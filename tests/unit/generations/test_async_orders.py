@@ -12,6 +12,8 @@ from pinxit.generations import repository
 from pinxit.ledger.invariants import check
 from pinxit.testing.fake_backend import FakeBackend
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 async def gate() -> asyncio.Event:

@@ -13,6 +13,8 @@ from pinxit.ledger import ledger
 from pinxit.ledger.invariants import check
 from pinxit.testing.fake_backend import FakeBackend
 
+pytestmark = pytest.mark.both_databases
+
 PRICED: list[dict[str, Any]] = [
     {
         "model_name": "priced",

@@ -12,6 +12,8 @@ from pinxit.keys.model import DEFAULT_SCOPES, Budgets, Limits, Scope
 from pinxit.ledger.invariants import check
 from pinxit.testing.fake_backend import FakeBackend
 
+pytestmark = pytest.mark.both_databases
+
 RETRY = {"x-stainless-retry-count": "1"}
 
 

@@ -11,6 +11,8 @@ from front import Front, MakeFront
 from pinxit.ledger.invariants import check
 from pinxit.testing.fake_backend import FakeBackend
 
+pytestmark = pytest.mark.both_databases
+
 KEY = {"Idempotency-Key": "order 1"}
 RETRY = {"x-stainless-retry-count": "1"}
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from front import Front, MakeFront
@@ -10,6 +11,8 @@ from pinxit.errors import BackendError
 from pinxit.keys.model import Budgets
 from pinxit.ledger.invariants import check
 from pinxit.testing.fake_backend import FakeBackend
+
+pytestmark = pytest.mark.both_databases
 
 PRICED: list[dict[str, Any]] = [{"model_name": "priced", "params": {"model": "fake/fake-1"}, "prices": [{"usd": 0.01}]}]
 

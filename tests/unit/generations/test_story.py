@@ -20,6 +20,8 @@ from pinxit.library.library import Library
 from pinxit.storage import local
 from pinxit.testing.fake_backend import FakeBackend
 
+pytestmark = pytest.mark.both_databases
+
 ID = "gen_" + "a" * 32
 
 
@@ -402,6 +404,7 @@ async def test_a_settlement_that_stays_in_doubt_keeps_files_and_rows_together(
     await assert_whole(front)
 
 
+@pytest.mark.sqlite_only
 async def test_an_order_that_cannot_be_opened_is_not_painted(front: Front):
     """The real SQLITE_FULL: the prompt needs pages that may not be added."""
     await front.house.database.write(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count=1"))

@@ -1,15 +1,14 @@
 """KeyService over a real database: what is believed, for how long, and what is kept of its use."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event, select
 
 from pinxit import accounts
-from pinxit.database.sqlite import SqliteDatabase, open_database
+from pinxit.database.interface import Database
 from pinxit.database.tables import api_keys
 from pinxit.errors import AuthenticationFailed, NotFound, PermissionDenied
 from pinxit.images.request import Delivery
@@ -18,20 +17,21 @@ from pinxit.keys.model import ApiKey, Caller, KeyOptions, Scope
 from pinxit.keys.secret import digest, has_form, new_secret
 from pinxit.keys.service import KeyService, local_caller
 
+pytestmark = pytest.mark.both_databases
+
 OPERATOR = local_caller("acct_default")
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    database = open_database(tmp_path / "pinxit.db")
+async def database(make_database: Callable[[], Database]) -> Database:
+    database = make_database()
     await database.write(lambda connection: accounts.ensure_default(connection, NOW))
-    yield database
-    await database.close()
+    return database
 
 
 @pytest.fixture
-async def keys(database: SqliteDatabase) -> AsyncIterator[KeyService]:
+async def keys(database: Database) -> AsyncIterator[KeyService]:
     keys = KeyService(database, now=lambda: NOW)
     yield keys
     await keys.close()
@@ -44,7 +44,7 @@ class Lookups:
         self.count = 0
 
     def __call__(self, _: object, __: object, statement: str, *___: object) -> None:
-        self.count += "secret_sha256 = ?" in statement
+        self.count += "WHERE api_keys.secret_sha256 = " in statement
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def lookups():
     event.remove(Engine, "before_cursor_execute", lookups)
 
 
-async def last_used(database: SqliteDatabase) -> list[datetime | None]:
+async def last_used(database: Database) -> list[datetime | None]:
     query = select(api_keys.c.last_used_at)
     return list(await database.read(lambda connection: connection.execute(query).scalars().all()))
 
@@ -75,14 +75,14 @@ async def test_every_option_is_kept(keys: KeyService):
     assert (await keys.get(OPERATOR, key.id)).options == options
 
 
-async def test_only_the_hash_is_kept(keys: KeyService, database: SqliteDatabase):
+async def test_only_the_hash_is_kept(keys: KeyService, database: Database):
     _, secret = await keys.create(OPERATOR, KeyOptions())
     (row,) = await database.read(lambda connection: connection.execute(select(api_keys)).all())
     assert row.secret_sha256 == digest(secret)
     assert secret not in str(row)
 
 
-async def test_keys_are_listed_from_the_newest(database: SqliteDatabase):
+async def test_keys_are_listed_from_the_newest(database: Database):
     now = NOW
     keys = KeyService(database, now=lambda: now)
     made = []
@@ -146,7 +146,7 @@ async def test_a_change_counts_at_once(keys: KeyService):
     assert (await keys.verify(secret)).scopes == {Scope.MODELS_READ}
 
 
-async def test_a_revocation_counts_at_once_and_keeps_its_time(database: SqliteDatabase):
+async def test_a_revocation_counts_at_once_and_keeps_its_time(database: Database):
     now = NOW
     keys = KeyService(database, now=lambda: now)
     key, secret = await keys.create(OPERATOR, KeyOptions())
@@ -159,7 +159,7 @@ async def test_a_revocation_counts_at_once_and_keeps_its_time(database: SqliteDa
     await keys.close()
 
 
-async def test_the_last_use_is_kept(keys: KeyService, database: SqliteDatabase):
+async def test_the_last_use_is_kept(keys: KeyService, database: Database):
     _, secret = await keys.create(OPERATOR, KeyOptions())
     assert await last_used(database) == [None]
     await keys.verify(secret)
@@ -167,7 +167,7 @@ async def test_the_last_use_is_kept(keys: KeyService, database: SqliteDatabase):
     assert await last_used(database) == [NOW]
 
 
-async def test_but_not_every_use(keys: KeyService, database: SqliteDatabase):
+async def test_but_not_every_use(keys: KeyService, database: Database):
     _, secret = await keys.create(OPERATOR, KeyOptions())
     before = database.commits
     for _ in range(20):
@@ -177,7 +177,7 @@ async def test_but_not_every_use(keys: KeyService, database: SqliteDatabase):
 
 
 async def test_a_use_that_cannot_be_kept_refuses_nobody(
-    keys: KeyService, database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+    keys: KeyService, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(service, "CACHE_SECONDS", 60.0)
     _, secret = await keys.create(OPERATOR, KeyOptions())

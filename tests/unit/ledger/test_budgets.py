@@ -4,32 +4,32 @@ import calendar
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
+from databases import open_engine
 from pinxit import accounts
-from pinxit.database.migrate import upgrade
-from pinxit.database.sqlite import open_engine
 from pinxit.database.tables import api_keys, generations
 from pinxit.errors import BudgetExceeded, InvalidValue
 from pinxit.ledger import ledger
 from pinxit.ledger.budgets import Period, spans
 from pinxit.ledger.dollars import to_micros, to_text
 from pinxit.ledger.invariants import check
+from pinxit.settings import Settings
+
+pytestmark = pytest.mark.both_databases
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 KEY = "key_1"
 
 
 @contextmanager
-def books(path: Path) -> Iterator[Connection]:
+def books(database_settings: Settings) -> Iterator[Connection]:
     """A database with one key, in one transaction that is not kept."""
-    engine = open_engine(path / "pinxit.db")
-    upgrade(engine)
+    engine = open_engine(database_settings)
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN")
         accounts.ensure_default(connection, NOON)
@@ -53,8 +53,8 @@ def books(path: Path) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[Connection]:
-    with books(tmp_path) as open_books:
+def connection(database_settings: Settings) -> Iterator[Connection]:
+    with books(database_settings) as open_books:
         yield open_books
 
 
@@ -236,9 +236,11 @@ ACTIONS = st.lists(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
-def test_no_key_ever_spends_more_than_its_budgets(tmp_path: Path, actions: list[tuple[str, str, int, int]]) -> None:
+def test_no_key_ever_spends_more_than_its_budgets(
+    database_settings: Settings, actions: list[tuple[str, str, int, int]]
+) -> None:
     limits = {"total": 150, "day": 60, "month": 100}
-    with books(tmp_path) as connection:
+    with books(database_settings) as connection:
         held: dict[str, tuple[str, int, datetime]] = {}
         used: list[tuple[str, int, datetime]] = []
         for number, (action, key, micros, hours) in enumerate(actions):

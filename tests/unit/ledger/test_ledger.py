@@ -1,7 +1,7 @@
 """The ledger against a real database, and against a reference model that is a few lines long."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from pinxit import accounts
-from pinxit.database.sqlite import SqliteDatabase, open_database, open_engine
+from pinxit.database.interface import Database
+from pinxit.database.sqlite import open_database, open_engine
 from pinxit.database.tables import generations
 from pinxit.errors import Conflict, InsufficientCredits, InvalidValue
 from pinxit.ledger import ledger
 from pinxit.ledger.invariants import check
+
+pytestmark = pytest.mark.both_databases
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 ACCOUNT = accounts.DEFAULT_ACCOUNT
@@ -61,23 +64,22 @@ def order(id_: str, micros: int, *, billed: bool = True) -> Any:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    opened = open_database(tmp_path / "pinxit.db")
+async def database(make_database: Callable[[], Database]) -> AsyncIterator[Database]:
+    opened = make_database()
     await opened.write(lambda connection: accounts.ensure_default(connection, NOW))
     yield opened
     assert await opened.read(check) == []
-    await opened.close()
 
 
-async def top_up(database: SqliteDatabase, micros: int, reference: str = "payment 1") -> None:
+async def top_up(database: Database, micros: int, reference: str = "payment 1") -> None:
     await database.write(lambda connection: ledger.top_up(connection, ACCOUNT, micros, reference=reference, now=NOW))
 
 
-async def balance(database: SqliteDatabase) -> tuple[int, int]:
+async def balance(database: Database) -> tuple[int, int]:
     return await database.read(lambda connection: ledger.balance(connection, ACCOUNT))
 
 
-async def test_a_hold_takes_nothing_until_it_is_posted(database: SqliteDatabase) -> None:
+async def test_a_hold_takes_nothing_until_it_is_posted(database: Database) -> None:
     await top_up(database, 100)
     await database.write(order("gen_1", 30))
     assert await balance(database) == (100, 30)
@@ -90,7 +92,7 @@ async def test_a_hold_takes_nothing_until_it_is_posted(database: SqliteDatabase)
     assert await balance(database) == (80, 0)
 
 
-async def test_a_voided_hold_costs_nothing(database: SqliteDatabase) -> None:
+async def test_a_voided_hold_costs_nothing(database: Database) -> None:
     await top_up(database, 100)
     await database.write(order("gen_1", 30))
 
@@ -102,7 +104,7 @@ async def test_a_voided_hold_costs_nothing(database: SqliteDatabase) -> None:
     assert await balance(database) == (100, 0)
 
 
-async def test_a_hold_is_resolved_once(database: SqliteDatabase) -> None:
+async def test_a_hold_is_resolved_once(database: Database) -> None:
     await top_up(database, 100)
     await database.write(order("gen_1", 30))
 
@@ -118,7 +120,7 @@ async def test_a_hold_is_resolved_once(database: SqliteDatabase) -> None:
     assert await balance(database) == (70, 0)
 
 
-async def test_who_has_too_little_is_refused_and_nothing_is_kept(database: SqliteDatabase) -> None:
+async def test_who_has_too_little_is_refused_and_nothing_is_kept(database: Database) -> None:
     await top_up(database, 29)
     with pytest.raises(InsufficientCredits):
         await database.write(order("gen_1", 30))
@@ -129,7 +131,7 @@ async def test_who_has_too_little_is_refused_and_nothing_is_kept(database: Sqlit
     )
 
 
-async def test_where_nobody_is_billed_use_is_metered(database: SqliteDatabase) -> None:
+async def test_where_nobody_is_billed_use_is_metered(database: Database) -> None:
     await database.write(order("gen_1", 30, billed=False))
 
     def settle(connection: Connection) -> None:
@@ -145,7 +147,7 @@ async def test_where_nobody_is_billed_use_is_metered(database: SqliteDatabase) -
     assert rows == {f"unbilled:{ACCOUNT}": -30, "revenue": 30}
 
 
-async def test_a_payment_counts_once(database: SqliteDatabase) -> None:
+async def test_a_payment_counts_once(database: Database) -> None:
     await top_up(database, 100, "payment 1")
     with pytest.raises(Conflict):
         await top_up(database, 100, "payment 1")
@@ -153,12 +155,12 @@ async def test_a_payment_counts_once(database: SqliteDatabase) -> None:
 
 
 @pytest.mark.parametrize("micros", [0, -1, 2**53 + 1, True, 1.5])
-async def test_odd_amounts_are_refused(database: SqliteDatabase, micros: int) -> None:
+async def test_odd_amounts_are_refused(database: Database, micros: int) -> None:
     with pytest.raises(InvalidValue):
         await top_up(database, micros)
 
 
-async def test_more_than_was_held_cannot_be_charged(database: SqliteDatabase) -> None:
+async def test_more_than_was_held_cannot_be_charged(database: Database) -> None:
     await top_up(database, 100)
     await database.write(order("gen_1", 30))
     with pytest.raises(InvalidValue):
@@ -166,13 +168,13 @@ async def test_more_than_was_held_cannot_be_charged(database: SqliteDatabase) ->
 
 
 @pytest.mark.parametrize("statement", ["UPDATE transfers SET amount_micros = 1", "DELETE FROM transfers"])
-async def test_a_transfer_is_never_changed(database: SqliteDatabase, statement: str) -> None:
+async def test_a_transfer_is_never_changed(database: Database, statement: str) -> None:
     await top_up(database, 100)
     with pytest.raises((IntegrityError, DBAPIError), match="never changed"):
         await database.write(lambda connection: connection.execute(text(statement)).rowcount)
 
 
-async def test_of_two_hundred_orders_on_a_balance_for_seven_seven_are_taken(database: SqliteDatabase) -> None:
+async def test_of_two_hundred_orders_on_a_balance_for_seven_seven_are_taken(database: Database) -> None:
     await top_up(database, 7)
     results = await asyncio.gather(
         *(database.write(order(f"gen_{number}", 1)) for number in range(200)), return_exceptions=True
@@ -191,14 +193,13 @@ async def test_of_two_hundred_orders_on_a_balance_for_seven_seven_are_taken(data
         "DELETE FROM holds",
     ],
 )
-async def test_damage_is_found(tmp_path: Path, damage: str) -> None:
-    database = open_database(tmp_path / "damaged.db")
+async def test_damage_is_found(make_database: Callable[[], Database], damage: str) -> None:
+    database = make_database()
     await database.write(lambda connection: accounts.ensure_default(connection, NOW))
     await top_up(database, 100)
     await database.write(order("gen_1", 30))
     await database.write(lambda connection: connection.execute(text(damage)).rowcount)
     assert await database.read(check)
-    await database.close()
 
 
 class LedgerMachine(RuleBasedStateMachine):

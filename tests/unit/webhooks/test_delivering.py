@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from pinxit import accounts
 from pinxit.accounts import DEFAULT_ACCOUNT
 from pinxit.database.interface import Database
-from pinxit.database.sqlite import open_database
 from pinxit.database.tables import webhook_endpoints
 from pinxit.errors import InvalidValue, StorageUnavailable
 from pinxit.network.http import GuardedHttp
@@ -35,6 +33,8 @@ from pinxit.webhooks.model import Delivery, DeliveryStatus, Endpoint, EndpointOp
 from pinxit.webhooks.secret import SecretLost, WebhookSecrets
 from pinxit.webhooks.service import OVERLAP, WebhookService
 from receiver import MakeReceiver, Receiver
+
+pytestmark = pytest.mark.both_databases
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
@@ -99,8 +99,8 @@ class Post:
 
 
 @pytest.fixture
-async def post(tmp_path: Path) -> AsyncIterator[Post]:
-    database = open_database(tmp_path / "pinxit.db")
+async def post(make_database: Callable[[], Database]) -> AsyncIterator[Post]:
+    database = make_database()
     clock = Clock()
     await database.write(lambda connection: accounts.ensure_default(connection, clock()))
     secrets = WebhookSecrets(b"s" * 32)
@@ -111,7 +111,6 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
     yield post
     for made in post.deliverers:
         await made.close(0)
-    await database.close()
 
 
 async def test_an_event_arrives_signed(post: Post, make_receiver: MakeReceiver) -> None:

@@ -21,6 +21,8 @@ from pinxit.settings import load_settings
 from pinxit.webhooks import outbox
 from pinxit.webhooks.model import EventType
 
+pytestmark = pytest.mark.both_databases
+
 URL = "https://hooks.example/a"
 
 
@@ -42,9 +44,10 @@ class Pinxit:
 
 
 @pytest.fixture
-def pinxit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pinxit]:
+def pinxit(tmp_path: Path, database_url: str | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pinxit]:
     """Its log lines go nowhere, and the next test's are as before."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PINXIT_DATABASE_URL", database_url or "")
     monkeypatch.setattr(
         "pinxit.logs.configure", lambda *_: structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     )
@@ -69,7 +72,7 @@ def test_the_secret_stands_alone_on_standard_output(pinxit: Pinxit) -> None:
 
 
 async def fill(folder: Path) -> None:
-    settings = load_settings(environ={}, overrides={"data_dir": folder})
+    settings = load_settings(overrides={"data_dir": folder})
 
     def append(connection: Connection) -> None:
         outbox.append(

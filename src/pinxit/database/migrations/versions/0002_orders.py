@@ -88,6 +88,16 @@ def upgrade() -> None:
 
 def _forbid_changes() -> None:
     """Transfers are immutable: the database itself refuses to change or remove one."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION refuse_to_change_a_transfer() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'a transfer is never changed'; END $$"
+        )
+        op.execute(
+            "CREATE TRIGGER transfers_never_change BEFORE UPDATE OR DELETE OR TRUNCATE ON transfers "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_a_transfer()"
+        )
+        return
     for verb in ("UPDATE", "DELETE"):
         op.execute(
             f"CREATE TRIGGER transfers_no_{verb.lower()} BEFORE {verb} ON transfers "
