@@ -5,6 +5,7 @@
 
 import os
 import random
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,18 @@ POSTGRES_KILLS = 200 if os.environ.get("PINXIT_TEST_LONG") == "1" else 10
 OTTER_KILLS = 100 if os.environ.get("PINXIT_TEST_LONG") == "1" else 4
 
 
+def kill_painter(server: int, seconds: float) -> bool:
+    """Kill it as soon as there is one; whether it came in that time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if painter := find_painter(server):
+            with suppress(ProcessLookupError):
+                os.kill(painter, signal.SIGKILL)
+                return True
+        time.sleep(0.01)
+    return False
+
+
 def kill_in_turns(shop: Shop, customers: Customers, kills: int, chance: random.Random) -> int:
     """That many lives of a server, each ended by kill -9; every fourth has a painter process, which may go first.
 
@@ -31,13 +44,9 @@ def kill_in_turns(shop: Shop, customers: Customers, kills: int, chance: random.R
         child = shop.nursery.serve(PINXIT_TEST_PAINTER="process" if has_painter else "")
         seconds = chance.uniform(0.05, 1.5)
         if has_painter and chance.random() < 0.5:
-            time.sleep(seconds / 2)
-            painter = find_painter(child.pid)
-            if painter:
-                with suppress(ProcessLookupError):
-                    os.kill(painter, 9)
-                    painters += 1
-            seconds /= 2
+            began = time.monotonic()
+            painters += kill_painter(child.pid, seconds)
+            seconds = max(seconds - (time.monotonic() - began), 0.05)
         assert not child.has_ended(seconds), shop.nursery.log[-3000:]
         promised = customers.acknowledged
         child.kill()
