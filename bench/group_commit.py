@@ -26,7 +26,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from pinxit import accounts
+from pinxit import accounts, logs
 from pinxit.accounts import DEFAULT_ACCOUNT
 from pinxit.database import sqlite
 from pinxit.generations import repository
@@ -189,6 +189,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.sync_milliseconds and "LD_PRELOAD" not in os.environ:
         sys.exit(again_with_slower_syncs(given.sync_milliseconds))
+    logs.configure("critical", "console")
     print(f"one sync here: {sync_milliseconds(given.folder):.2f} ms")
     measure(given.folder, given.orders, given.clients, given.rounds)
 

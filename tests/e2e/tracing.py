@@ -6,7 +6,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from running import eventually
@@ -15,10 +15,9 @@ from running import eventually
 @contextmanager
 def strace(pid, trace, *arguments):
     """Watch all threads of a running process; yields the file with what was seen."""
-    with _attached(pid, "-f", "-y", "-s", "80", "-o", str(trace), *arguments) as tracer:
+    with _attached(pid, "-f", "-y", "-s", "80", "-o", str(trace), *arguments):
         eventually(lambda: is_traced(pid), "strace to hold every thread")
         yield trace
-        assert tracer.poll() is None or not Path(f"/proc/{pid}").exists(), "strace has ended by itself"
 
 
 @contextmanager
@@ -48,6 +47,8 @@ class Point:
     nth: int
     path: str
     """What it is done to."""
+    is_of_one_thread: bool = True
+    """Whether no other thread makes this call at all: then it does not matter which of a pool makes it next time."""
 
 
 def threads_of(pid: int) -> list[int]:
@@ -66,20 +67,32 @@ def points_in(trace: Path, threads: list[int]) -> list[Point]:
         place = threads.index(int(thread))
         seen[place, found[1]] += 1
         points.append(Point(place, found[1], seen[place, found[1]], found[2] or found[3] or ""))
-    return points
+    makers = Counter(call for _, call in seen)
+    return [replace(point, is_of_one_thread=makers[point.call] == 1) for point in points]
 
 
 @contextmanager
-def tampering(pid: int, point: Point, what: str) -> Iterator[None]:
-    """Do `what` (`signal=KILL`, `error=EIO`) at this point."""
+def tampering(pid: int, point: Point, what: str, trace: Path) -> Iterator[None]:
+    """Do `what` (`signal=KILL`, `error=EIO`) at this point; `has_happened(trace)` tells whether it was reached."""
+    trace.unlink(missing_ok=True)
+    inject = f"inject={point.call}:{what}:when={point.nth}"
+    options = ("-o", str(trace), "-e", f"trace={point.call}", "-e", inject)
+    if point.is_of_one_thread:
+        with _attached(pid, "-f", *options):
+            eventually(lambda: is_traced(pid), "strace to hold every thread")
+            yield
+        return
     threads = threads_of(pid)
     if point.thread >= len(threads):
         raise AssertionError(f"the server has {len(threads)} threads: there is no {point}")
     thread = threads[point.thread]
-    inject = f"inject={point.call}:{what}:when={point.nth}"
-    with _attached(thread, "-o", "/dev/null", "-e", f"trace={point.call}", "-e", inject):
+    with _attached(thread, *options):
         eventually(lambda: "TracerPid:\t0\n" not in _status(thread), "strace to hold the thread")
         yield
+
+
+def has_happened(trace: Path) -> bool:
+    return "(INJECTED)" in trace.read_text()
 
 
 def _status(thread: int) -> str:
