@@ -5,6 +5,7 @@ painted once and charged once.
 """
 
 import asyncio
+import json
 import os
 import random
 from collections import Counter
@@ -157,30 +158,44 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         yield opened
 
 
+def lost_answers(shop: Shop, faults: Counter[Fault], received: int) -> int:
+    """How many good answers the server sent that nobody received, but for those that the proxy was told to lose: the
+    client's timeout struck while they were on their way.
+    """
+    lines = [json.loads(line) for line in shop.nursery.log.splitlines()]
+    posts = [line for line in lines if line["event"] == "request" and line["method"] == "POST"]
+    sent = sum(line["status"] == 200 for line in posts)
+    return sent - received - faults[Fault.CUT_ANSWER] - faults[Fault.SILENCE]
+
+
 @pytest.mark.timeout(3600)
 async def test_each_order_is_painted_once_and_charged_once(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exactly, with one exception that cannot be helped without a key: a timeout that strikes while the answer is on
+    its way, as happens where the machine is busy. Those are counted from the server's side.
+    """
     wanted = list(wishes(SEED, ORDERS))
     with shop.serving():
         faults, answers = await send_all(shop, wanted)
     hits, books = shop.hits(), shop.books()
     assert [wish for wish in wanted if not wish.pictures] == []
-    assert {wish.prompt: hits[wish.prompt] for wish in wanted if hits[wish.prompt] != 1} == {}
-    assert {wish.prompt: books.charged[wish.prompt] for wish in wanted if books.charged[wish.prompt] != 1} == {}
-    assert sum(hits.values()) == ORDERS
-    assert {id_ for wish in wanted for id_ in wish.pictures} == set(books.pictures)
-    assert books.spent_micros == PRICE_MICROS * ORDERS == PAID_USD * 1_000_000 - books.balance_micros
+    again = {wish.prompt: hits[wish.prompt] for wish in wanted if hits[wish.prompt] != 1}
+    may_be = {wish.prompt for wish in wanted if wish.is_hasty and not wish.key}
+    assert set(again) <= may_be, again
+    extra, lost = sum(hits.values()) - ORDERS, lost_answers(shop, faults, answers[200])
+    assert extra <= lost, again
+    assert extra <= ORDERS / 50, "this machine is too busy for the test to say anything"
+    assert dict(books.charged) == dict(hits)
+    assert {id_ for wish in wanted for id_ in wish.pictures} <= set(books.pictures)
+    assert books.spent_micros == PRICE_MICROS * (ORDERS + extra) == PAID_USD * 1_000_000 - books.balance_micros
     assert (books.problems, books.open_orders, books.held_micros, shop.fsck()) == ([], [], 0, "")
     repeated = sum(wish.calls > 1 for wish in wanted)
     assert repeated > ORDERS * 0.3, "too few orders were sent again to prove anything"
     assert sum(faults.values()) > ORDERS * 0.07
     with capsys.disabled():
         shown: dict[str, Any] = {fault.value: count for fault, count in sorted(faults.items())}
-        hasty = sum(wish.is_hasty for wish in wanted)
-        print(
-            f"\n{ORDERS} orders, seed {SEED}: {hasty} clients gave up early, faults {shown}, {repeated} sent again, ",
-            end="",
-        )
-        print(f"{sum(wish.calls for wish in wanted)} calls, {sum(hits.values())} paints, answers {dict(answers)}")
+        hasty, calls = sum(wish.is_hasty for wish in wanted), sum(wish.calls for wish in wanted)
+        print(f"\n{ORDERS} orders, seed {SEED}: {hasty} clients gave up early, faults {shown}, {repeated} sent again,")
+        print(f"{calls} calls; {extra} painted again, {lost} answers came too late; answers {dict(answers)}")
 
 
 async def test_an_answer_that_is_cut_and_has_no_key_is_bought_again(shop: Shop) -> None:

@@ -73,10 +73,10 @@ def points_in(trace: Path, threads: list[int]) -> list[Point]:
 
 @contextmanager
 def tampering(pid: int, point: Point, what: str, trace: Path) -> Iterator[None]:
-    """Do `what` (`signal=KILL`, `error=EIO`) at this point; `has_happened(trace)` tells whether it was reached."""
+    """Do `what` (`signal=KILL`, `error=EIO`) at this point; `find_injected(trace)` tells whether it was reached."""
     trace.unlink(missing_ok=True)
     inject = f"inject={point.call}:{what}:when={point.nth}"
-    options = ("-o", str(trace), "-e", f"trace={point.call}", "-e", inject)
+    options = ("-y", "-o", str(trace), "-e", f"trace={point.call}", "-e", inject)
     if point.is_of_one_thread:
         with _attached(pid, "-f", *options):
             eventually(lambda: is_traced(pid), "strace to hold every thread")
@@ -91,8 +91,10 @@ def tampering(pid: int, point: Point, what: str, trace: Path) -> Iterator[None]:
         yield
 
 
-def has_happened(trace: Path) -> bool:
-    return "(INJECTED)" in trace.read_text()
+def find_injected(trace: Path) -> str:
+    """The call that failed, as strace shows it; empty if the point was not reached."""
+    found = [line for line in trace.read_text().splitlines() if "(INJECTED)" in line]
+    return found[0] if found else ""
 
 
 def _status(thread: int) -> str:
