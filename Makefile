@@ -64,6 +64,10 @@ test-fast: $(VENV)/.dev  ## the tests that need no server process and no model
 test-long: $(VENV)/.dev  ## all tests, the long forms too
 	@PINXIT_TEST_LONG=1 $(BIN)/python -m pytest --timeout 3600 $(ARGS)
 
+.PHONY: bench
+bench: $(VENV)/.dev  ## what group commit is worth on this disk (ARGS="--sync-milliseconds 4" …)
+	@$(BIN)/python bench/group_commit.py $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev  ## format, lint, strict types, import contracts
 	@$(BIN)/ruff format --check .

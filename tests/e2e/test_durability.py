@@ -4,59 +4,18 @@ each of these steps.
 
 import contextlib
 import re
-import signal
 import sqlite3
-import subprocess
-from contextlib import contextmanager
-from pathlib import Path
 
 import httpx2
 import pytest
 from running import eventually, serving
+from tracing import finished_calls, strace
 
 from pinxit.ids import new_id
 
 pytestmark = pytest.mark.system("strace")
 
 TRACED = "trace=fsync,fdatasync,rename,renameat,renameat2,write,writev,sendto,sendmsg"
-
-
-@contextmanager
-def strace(pid, trace, *arguments):
-    """Watch all threads of a running process; yields the file with what was seen."""
-    tracer = subprocess.Popen(
-        ["strace", "-f", "-qq", "-y", "-s", "80", "-o", str(trace), "-p", str(pid), *arguments],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        eventually(lambda: is_traced(pid), "strace to hold every thread")
-        yield trace
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        try:
-            tracer.communicate(timeout=5)
-        except subprocess.TimeoutExpired:  # it may wait for ever for the end of a thread that was killed
-            tracer.kill()
-            tracer.communicate()
-
-
-def is_traced(pid) -> bool:
-    states = [(task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    return all("TracerPid:\t0\n" not in state for state in states)
-
-
-def finished_calls(trace):
-    """Each system call in the order of its end; what two threads did meanwhile is put together again."""
-    begun = {}
-    for line in trace.read_text().splitlines():
-        thread, _, call = line.partition(" ")
-        call = call.strip()
-        if call.endswith("<unfinished ...>"):
-            begun[thread] = call.removesuffix("<unfinished ...>").rstrip()
-        elif call.startswith("<... "):
-            yield begun.pop(thread, "") + re.sub(r"<\.\.\. \w+ resumed>", "", call)
-        else:
-            yield call
 
 
 def place(calls, pattern, after=-1):
