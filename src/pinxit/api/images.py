@@ -22,9 +22,11 @@ from pinxit.api.fields import Fields
 from pinxit.api.manner import Manner
 from pinxit.api.manner import parse as parse_manner
 from pinxit.api.rations import rate_headers
+from pinxit.api.streaming import ImageStream
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.generations.generation import Generation
+from pinxit.generations.live import Preview
 from pinxit.generations.repeat import Repeat, check_key
 from pinxit.generations.service import Order
 from pinxit.ids import GENERATION_ID
@@ -197,10 +199,7 @@ def _unknown_fields(body: Mapping[str, Any], *, strict: bool) -> list[str]:
 
 
 def _refuse_what_comes_later(fields: Fields) -> None:
-    partial_images = fields.integer("partial_images", 0, 3)
     later = {
-        "stream": fields.boolean("stream"),
-        "partial_images": partial_images,
         "provider": fields.object("provider"),
         "fallback_models": fields.array("fallback_models"),
     }
@@ -289,6 +288,7 @@ class GenerationsEndpoint:
         if parsed.manner.is_dry_run:
             await _send(send, [_estimate(services.generations.price(caller, parsed.request))], [_JSON])
             return
+        previews: asyncio.Queue[Preview | None] = asyncio.Queue()
         order = services.generations.begin(
             caller,
             parsed.request,
@@ -296,7 +296,12 @@ class GenerationsEndpoint:
             generation_id=generation_id,
             repeat=_repeat(scope),
             deadline_seconds=parsed.manner.deadline_seconds,
+            previews=parsed.manner.partial_images,
+            on_preview=previews.put_nowait,
         )
+        if parsed.manner.is_stream:
+            await self._stream(scope, receive, send, caller, order, parsed, previews)
+            return
         try:
             generation = await _answer_unless_gone(order, receive, parsed.manner.wait_seconds)
         except _NotYet:
@@ -308,6 +313,43 @@ class GenerationsEndpoint:
             render, generation, parsed.request, services, base_url(scope, services.settings)
         )
         await _send(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
+
+    async def _stream(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        caller: Caller,
+        order: Order,
+        parsed: ParsedRequest,
+        previews: "asyncio.Queue[Preview | None]",
+    ) -> None:
+        """Events until the order ends. A client that hangs up wants no more."""
+        services = self._services
+        opened = await services.generations.get(caller, await order.opened())
+        stream = ImageStream(
+            services,
+            order,
+            opened,
+            parsed.request,
+            previews,
+            request_id=scope[REQUEST_ID],
+            base=base_url(scope, services.settings),
+        )
+        headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != _JSON]
+        sending = asyncio.ensure_future(stream.send(send, headers))
+        gone = asyncio.ensure_future(_until_disconnected(receive))
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                await sending
+        finally:
+            is_cut = not sending.done()
+            for task in (sending, gone):
+                task.cancel()
+            await asyncio.gather(sending, gone, return_exceptions=True)
+            if is_cut:
+                await order.leave()
 
     async def _send_accepted(
         self, scope: Scope, send: Send, caller: Caller, order: Order, parsed: ParsedRequest

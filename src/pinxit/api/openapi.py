@@ -133,7 +133,12 @@ def _generations() -> Schema:
         ],
         "requestBody": _body("ImageRequest"),
         "responses": {
-            "200": _json("The pictures; of a dry run what they would cost.", "ImagesResponse", "Estimate"),
+            "200": _or_events(
+                _json("The pictures; of a dry run what they would cost.", "ImagesResponse", "Estimate"),
+                "PartialImageEvent",
+                "CompletedImageEvent",
+                "Error",
+            ),
             "202": _json("The order is being painted.", "Accepted"),
             **_errors(),
         },
@@ -192,6 +197,13 @@ def _json(description: str, *schemas: str) -> Schema:
     references = [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]
     schema = references[0] if len(references) == 1 else {"oneOf": references}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _or_events(response: Schema, *schemas: str) -> Schema:
+    """The response, or a stream of server-sent events whose `data` is one of the schemas."""
+    data = {"oneOf": [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]}
+    events = {"schema": {"type": "string", "contentMediaType": "text/event-stream"}, "x-event-data": data}
+    return {**response, "content": {**response["content"], "text/event-stream": events}}
 
 
 def _errors() -> dict[str, Schema]:

@@ -85,7 +85,9 @@ class PaintOrder:
     style: str | None = None
     transparent: bool = False
     previews: int = 0
-    """How many previews to send with the progress of each picture, spread evenly over its steps."""
+    """How many previews to send with the progress of each picture, spread evenly over its steps: each shows what the
+    picture looks like so far, best in its size.
+    """
 
 
 @dataclass(frozen=True, slots=True)
