@@ -41,6 +41,7 @@ from pinxit.generations.painting import MAX_ATTEMPTS, Painting, Studio, Work, un
 from pinxit.generations.repeat import Repeat, fingerprint
 from pinxit.generations.repository import Attempt, Charge, Lease, LeaseLost
 from pinxit.ids import hide_secrets, new_id, new_image_name
+from pinxit.images.decoding import InputPixels
 from pinxit.images.request import ImageRequest
 from pinxit.keys.model import Caller
 from pinxit.library.library import Library
@@ -162,14 +163,18 @@ class GenerationService:
         repeat: Repeat = ONCE,
         deadline_seconds: float | None = None,
         previews: int = 0,
+        pictures: InputPixels | None = None,
         on_progress: ProgressListener | None = None,
         on_preview: PreviewListener | None = None,
     ) -> "Order":
         """Take an order on, which is painted whether or not somebody waits for it; one sent again is painted once.
+        `pictures`: those of `request.images` and its mask, in the size that `price` says.
 
         Raises ModelNotFound, PermissionDenied, InvalidValue, RateLimited, Overloaded; the rest `Order.answer` raises.
         """
         order = self.price(caller, request)
+        if pictures is not None:
+            order = order.painted_from(pictures)
         if previews and not order.entry.capabilities.streaming:
             raise InvalidValue(f"{order.entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         self._limiter.count_request(self._parties(caller))
@@ -729,6 +734,10 @@ class Order:
         """Wait for the end. Who stops waiting does not stop the painting. Raises as GenerationService.create."""
         with self._commission.audience.wait():
             return await asyncio.shield(self._task)
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Have `call` called once nothing more is done for the order."""
+        self._task.add_done_callback(lambda _: call())
 
     async def opened(self) -> str:
         """The order's id, once it is in the database and nothing can lose it. Raises what kept it from there."""

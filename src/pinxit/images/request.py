@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pinxit.images.decoding import InputPicture
+
 
 class Delivery(StrEnum):
     """How pictures come back: as a URL, as base64, or both."""
@@ -37,7 +39,7 @@ class ImageRequest:
     """One order as asked: both wire dialects end here. None means "the model decides".
 
     `size` is `auto`, `WxH` or `W:H`; `compression` is 0..100 (jpeg and webp); `seed` 0..2³²−1;
-    `end_user` is a hash, never the caller's own text.
+    `end_user` is a hash, never the caller's own text; `images` are what to begin from, `mask` where to paint.
     """
 
     model: str
@@ -60,3 +62,5 @@ class ImageRequest:
     store: bool = True
     include_cost: bool = False
     end_user: str | None = None
+    images: tuple[InputPicture, ...] = ()
+    mask: InputPicture | None = None
