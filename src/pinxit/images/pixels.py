@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Mode = Literal["RGB", "RGBA"]
-_BYTES_PER_PIXEL = {"RGB": 3, "RGBA": 4}
+Mode = Literal["L", "RGB", "RGBA"]
+"""Brightness alone, as of a mask; colours; colours and how opaque they are."""
+_BYTES_PER_PIXEL = {"L": 1, "RGB": 3, "RGBA": 4}
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Rows of 8-bit pixels from the top left, without padding: `len(data) == width * height * (3 or 4)`. Raises
-    ValueError.
+    """Rows of 8-bit pixels from the top left, without padding: `len(data) == width * height * (1, 3 or 4)`.
+
+    Raises ValueError.
     """
 
     width: int
