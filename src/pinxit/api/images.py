@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from pinxit.generations.live import Preview
 from pinxit.generations.repeat import Repeat, check_key
 from pinxit.generations.service import Order
 from pinxit.ids import GENERATION_ID
+from pinxit.images.decoding import InputPixels
 from pinxit.images.request import Delivery, Encoding, ImageRequest
 from pinxit.keys.model import ApiKey, Caller
 from pinxit.keys.model import Scope as KeyScope
@@ -146,8 +147,15 @@ class ParsedRequest:
     ignored: tuple[str, ...]
 
 
-def parse(body: Mapping[str, Any], settings: Settings, key: ApiKey | None, prefer: Sequence[str] = ()) -> ParsedRequest:
-    """Raises InvalidRequest or InvalidValue, naming the parameter."""
+def parse(
+    body: Mapping[str, Any],
+    settings: Settings,
+    key: ApiKey | None,
+    prefer: Sequence[str] = (),
+    *,
+    has_prompt: bool = True,
+) -> ParsedRequest:
+    """`has_prompt`: whether there must be one. Raises InvalidRequest or InvalidValue, naming the parameter."""
     ignored = _unknown_fields(body, strict=key is not None and key.options.strict)
     fields = Fields(body)
     _refuse_what_comes_later(fields)
@@ -155,7 +163,7 @@ def parse(body: Mapping[str, Any], settings: Settings, key: ApiKey | None, prefe
     style = fields.text("style", max_characters=MAX_NAME_CHARACTERS)
     request = ImageRequest(
         model=_model(fields, settings),
-        prompt=_prompt(fields, settings),
+        prompt=_prompt(fields, settings) if has_prompt else "",
         n=_or(fields.integer("n", 1, MAX_N, outside=InvalidRequest), 1),
         delivery=delivery,
         encoding=encoding,
@@ -272,20 +280,44 @@ def _include_cost(fields: Fields) -> bool:
 class GenerationsEndpoint:
     """The plain ASGI callable behind POST /v1/images/generations."""
 
+    kind = "image_generation"
+    """How the events of a stream begin."""
+
     def __init__(self, services: Services) -> None:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = await self._admit(scope)
+        settings = self._services.settings
+        body = await read_json_object(
+            scope, receive, max_bytes=settings.max_body_bytes, budget=self._services.byte_budget
+        )
+        parsed = parse(body, settings, caller.key, headers(scope, b"prefer"))
+        await self._carry_out(scope, receive, send, caller, parsed)
+
+    async def _admit(self, scope: Scope) -> Caller:
+        """The caller, who may order pictures. Raises AuthenticationFailed, PermissionDenied."""
         services = self._services
         caller = await authenticate(scope, services.keys)
         caller.require(KeyScope.IMAGES_WRITE)
         scope[ANSWER_HEADERS] = lambda: rate_headers(services.generations.standings(caller))
+        return caller
+
+    async def _carry_out(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        caller: Caller,
+        parsed: ParsedRequest,
+        pictures: InputPixels | None = None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Answer the order, in the manner that was asked for. `on_end` is called once nothing more is done for it."""
+        services = self._services
         generation_id = _proposed_generation_id(scope)
-        body = await read_json_object(
-            scope, receive, max_bytes=services.settings.max_body_bytes, budget=services.byte_budget
-        )
-        parsed = parse(body, services.settings, caller.key, headers(scope, b"prefer"))
         if parsed.manner.is_dry_run:
+            on_end()
             await _send(send, [_estimate(services.generations.price(caller, parsed.request))], [_JSON])
             return
         previews: asyncio.Queue[Preview | None] = asyncio.Queue()
@@ -297,8 +329,10 @@ class GenerationsEndpoint:
             repeat=_repeat(scope),
             deadline_seconds=parsed.manner.deadline_seconds,
             previews=parsed.manner.partial_images,
+            pictures=pictures,
             on_preview=previews.put_nowait,
         )
+        order.when_ended(on_end)
         if parsed.manner.is_stream:
             await self._stream(scope, receive, send, caller, order, parsed, previews)
             return
@@ -335,6 +369,7 @@ class GenerationsEndpoint:
             previews,
             request_id=scope[REQUEST_ID],
             base=base_url(scope, services.settings),
+            kind=self.kind,
         )
         headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != _JSON]
         sending = asyncio.ensure_future(stream.send(send, headers))

@@ -76,6 +76,8 @@ def openapi_document(app: FastAPI) -> bytes:
     """The document as JSON, sorted, so that two runs give the same bytes."""
     document = _from_fastapi(app)
     document["paths"]["/v1/images/generations"] = {"post": _generations()}
+    document["paths"]["/v1/images/edits"] = {"post": _edits()}
+    document["paths"]["/v1/images/variations"] = {"post": _variations()}
     document["paths"]["/image/{key}"] = {"get": _picture("get_picture"), "head": _picture("head_picture")}
     document["webhooks"] = {"event": {"post": _webhook()}}
     document["components"] = {
@@ -144,6 +146,32 @@ def _generations() -> Schema:
         },
         "security": [{"bearer": []}, {"raw": []}],
     }
+
+
+def _edits() -> Schema:
+    changed = {
+        "operationId": "edit_image",
+        "summary": "Edit Image",
+        "description": "Paint pictures from pictures: a form with files, or JSON with data URLs or addresses.",
+        "requestBody": _json_or_form("EditRequest", "EditForm"),
+    }
+    return {**_generations(), **changed}
+
+
+def _variations() -> Schema:
+    changed = {
+        "operationId": "vary_image",
+        "summary": "Vary Image",
+        "description": "Paint pictures like a picture: an edit without a prompt.",
+        "requestBody": _json_or_form("VariationRequest", "VariationForm"),
+    }
+    return {**_generations(), **changed}
+
+
+def _json_or_form(schema: str, form: str) -> Schema:
+    bodies = {"application/json": schema, "multipart/form-data": form}
+    content = {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}} for kind, name in bodies.items()}
+    return {"required": True, "content": content}
 
 
 def _webhook() -> Schema:

@@ -199,7 +199,9 @@ _REQUEST: Schema = {
 }
 
 _STREAMED: dict[str, Schema] = {
-    "type": _enum("image_generation.partial_image", "image_generation.completed"),
+    "type": _enum(
+        *(f"image_{kind}.{what}" for kind in ("generation", "edit") for what in ("partial_image", "completed"))
+    ),
     "b64_json": STRING,
     "created_at": INTEGER,
     "size": _SIZE,
@@ -217,7 +219,26 @@ _AMOUNTS: dict[str, Schema] = {
     "cost_micros": {**INTEGER, "description": "Millionths of a US dollar."},
 }
 
+_PICTURE: Schema = {
+    "description": "A data URL, or an http or https URL.",
+    "oneOf": [STRING, {"type": "object", "required": ["image_url"], "properties": {"image_url": STRING}}],
+}
+_FILE: Schema = {"type": "string", "format": "binary"}
+_STRENGTH: Schema = {"type": "number", "description": "How far to go from the picture, above 0 to 1."}
+_EDIT = {**_REQUEST["properties"], "strength": _STRENGTH}
+_VARIATION = {name: schema for name, schema in _EDIT.items() if name != "prompt"}
+_SENT_PICTURES: dict[str, Schema] = {
+    "image": {"oneOf": [_PICTURE, _array(_PICTURE)]},
+    "images": _array(_PICTURE),
+    "image_urls": _array(STRING),
+}
+_SENT_FILES: dict[str, Schema] = {"image": {"oneOf": [_FILE, _array(_FILE)]}, "image[]": _array(_FILE)}
+
 SCHEMAS: dict[str, Schema] = {
+    "EditRequest": {**_REQUEST, "properties": {**_EDIT, **_SENT_PICTURES, "mask": _PICTURE}},
+    "EditForm": {**_REQUEST, "properties": {**_EDIT, **_SENT_FILES, "mask": _FILE}},
+    "VariationRequest": {**_REQUEST, "required": [], "properties": {**_VARIATION, **_SENT_PICTURES}},
+    "VariationForm": {**_REQUEST, "required": ["image"], "properties": {**_VARIATION, **_SENT_FILES}},
     "Error": _object(
         {
             "error": _object(
@@ -299,6 +320,7 @@ SCHEMAS: dict[str, Schema] = {
             "edits": BOOLEAN,
             "mask": BOOLEAN,
             "max_images": INTEGER,
+            "strength": _nullable(_RANGE),
         }
     ),
     "Model": _object(_MODEL),

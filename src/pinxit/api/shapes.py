@@ -79,6 +79,7 @@ def capabilities(entry: Entry) -> dict[str, Any]:
         "edits": can.edits,
         "mask": can.mask,
         "max_images": can.max_images,
+        "strength": _range(can.strength),
     }
 
 

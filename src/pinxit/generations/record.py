@@ -50,7 +50,9 @@ def restore(generation: Generation, catalog: Catalog) -> CheckedOrder:
     """
     kept = generation.parameters
     if "input_sha256" in kept:
-        raise BackendUnavailable("The pictures that this order began from were not kept. Nothing was charged; ask again.")
+        raise BackendUnavailable(
+            "The pictures that this order began from were not kept. Nothing was charged; ask again."
+        )
     try:
         kept["url_ttl_seconds"]  # without it nobody knows how long a URL may open the pictures
         entry = catalog.resolve(generation.model, shipped=False)

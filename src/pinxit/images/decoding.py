@@ -3,26 +3,14 @@
 import hashlib
 import io
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from PIL import Image
 
 from pinxit.images.encoding import inspect
 from pinxit.images.pixels import Pixels
+from pinxit.images.request import InputPicture
 from pinxit.images.size import Size
-
-
-@dataclass(frozen=True, slots=True)
-class InputPicture:
-    """A PNG, JPEG or WebP file whose header is sound. `sha256` in hex, of the file."""
-
-    sha256: str
-    size: Size
-    data: bytes = field(repr=False, compare=False)
-
-    def without_data(self) -> "InputPicture":
-        """What is remembered of it."""
-        return InputPicture(self.sha256, self.size, b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +38,16 @@ def decode(picture: InputPicture, size: Size) -> Pixels:
     Up to 64 MiB and half a second: call it in a thread. Raises ValueError if the file is damaged.
     """
     image = _open(picture)
-    has_alpha = "A" in image.getbands() or "transparency" in image.info
     fitted = _contain(image.convert("RGBA"), size)
-    if not has_alpha and fitted.getextrema()[3] == (255, 255):
+    if fitted.getchannel("A").getextrema() == (255, 255):
         return Pixels(size.width, size.height, "RGB", fitted.convert("RGB").tobytes())
     return Pixels(size.width, size.height, "RGBA", fitted.tobytes())
 
 
 def decode_mask(picture: InputPicture, size: Size) -> Pixels:
-    """Where to paint, in mode L: 255 where the mask is fully transparent, 0 where it is opaque, as OpenAI's masks are read
-    (https://platform.openai.com/docs/api-reference/images/createEdit). A mask without an alpha channel is read by its
-    brightness: white is painted.
+    """Where to paint, in mode L: 255 where the mask is fully transparent, 0 where it is opaque, as OpenAI's masks are
+    read (https://platform.openai.com/docs/api-reference/images/createEdit). A mask without an alpha channel is read by
+    its brightness: white is painted.
 
     Raises ValueError if the file is damaged.
     """

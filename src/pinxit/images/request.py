@@ -1,9 +1,9 @@
 """What a client asks for, before any model has looked at it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pinxit.images.decoding import InputPicture
+from pinxit.images.size import Size
 
 
 class Delivery(StrEnum):
@@ -32,6 +32,19 @@ class Encoding(StrEnum):
     @property
     def media_type(self) -> str:
         return f"image/{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class InputPicture:
+    """A PNG, JPEG or WebP file whose header is sound. `sha256` in hex, of the file."""
+
+    sha256: str
+    size: Size
+    data: bytes = field(repr=False, compare=False)
+
+    def without_data(self) -> "InputPicture":
+        """What is remembered of it."""
+        return InputPicture(self.sha256, self.size, b"")
 
 
 @dataclass(frozen=True, slots=True)
