@@ -205,6 +205,7 @@ def build(
         webhooks=WebhookService(database, http, webhook_secrets, now=utc_now, wake=deliverer.wake),
         runners=runners,
         byte_budget=ByteBudget(settings.request_memory_bytes),
+        picture_http=GuardedHttp(allowed_networks=settings.image_allowed_networks),
         usage=UsageService(database, now=utc_now),
         now=utc_now,
     )

@@ -109,8 +109,6 @@ def test_the_scopes_are_there():
 
 
 NOT_YET = [
-    ({"stream": True}, "stream"),
-    ({"partial_images": 1}, "partial_images"),
     ({"provider": {"only": ["a"]}}, "provider"),
     ({"fallback_models": ["a"]}, "fallback_models"),
     ({"strength": 0.5}, "strength"),
@@ -128,8 +126,6 @@ async def test_what_is_not_there_yet_is_said(front, body, param):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("POST", "/v1/images/edits", 404),
-        ("POST", "/v1/images/variations", 404),
         ("GET", "/metrics", 404),
         ("POST", "/v1/responses", 404),
         ("POST", "/v1/chat/completions", 404),

@@ -1,9 +1,13 @@
 """The official OpenAI client against a real server: what it sends works, and what is refused raises its own errors."""
 
 import base64
+import io
 
+import numpy as np
 import openai
 import pytest
+from openai.types import ImageGenCompletedEvent
+from PIL import Image
 from running import is_png
 
 
@@ -63,7 +67,7 @@ def test_the_models(client):
         ({"model": "no-such"}, openai.NotFoundError, "model_not_found", "model"),
         ({"size": "123x45"}, openai.UnprocessableEntityError, "invalid_value", "size"),
         ({"background": "transparent"}, openai.UnprocessableEntityError, "invalid_value", "background"),
-        ({"stream": True}, openai.UnprocessableEntityError, "invalid_value", "stream"),
+        ({"stream": True, "partial_images": 4}, openai.UnprocessableEntityError, "invalid_value", "partial_images"),
         ({"partial_images": 2}, openai.UnprocessableEntityError, "invalid_value", "partial_images"),
     ],
 )
@@ -73,6 +77,31 @@ def test_refusals_are_its_own_errors(client, body, error, type_, param):
     assert (caught.value.type, caught.value.param) == (type_, param)
     assert caught.value.code == str(caught.value.status_code)
     assert caught.value.request_id.startswith("req_")
+
+
+def test_a_stream_comes_closer_to_the_picture(client, server):
+    """Its events are the client's own classes; the partial pictures are true ones."""
+    stream = client.images.generate(prompt="a red apple", stream=True, partial_images=3, quality="high", size="512x512")
+    *partials, completed = list(stream)
+    assert [event.partial_image_index for event in partials] == [0, 1, 2]
+    assert isinstance(completed, ImageGenCompletedEvent)
+    final = pixels(completed)
+    distances = [float(np.abs(pixels(event) - final).mean()) for event in partials]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 0.5 * distances[0]
+    kept = server.client.get(completed.url.replace(server.url, "")).content
+    assert kept == base64.b64decode(completed.b64_json)
+
+
+def pixels(event) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(event.b64_json))).convert("RGB"), float)
+
+
+def test_what_goes_wrong_in_a_stream_is_its_own_error(client, server):
+    """The order begins, and misses its deadline."""
+    with pytest.raises(openai.APIError) as caught:
+        list(client.images.generate(prompt="a lemon", stream=True, n=10, extra_body={"deadline_seconds": 0.01}))
+    assert caught.value.type == "upstream_timeout"
 
 
 def test_a_wrong_key(client):

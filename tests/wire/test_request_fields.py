@@ -128,6 +128,7 @@ REFUSED: list[tuple[str, Any]] = [
     ("strength", 2),
     ("loras", ["a"]),
     ("partial_images", 4),
+    ("partial_images", 1),  # of no stream
     ("partial_images", -1),
     ("deadline_seconds", -1),
     ("store", False),  # delivery is url
@@ -135,8 +136,6 @@ REFUSED: list[tuple[str, Any]] = [
 ]
 
 LATER: list[tuple[str, Any]] = [
-    ("stream", True),
-    ("partial_images", 1),
     ("provider", {"only": ["a"]}),
     ("fallback_models", ["fake-1"]),
 ]

@@ -26,8 +26,15 @@ class Access:
     body: dict[str, Any] | None = None
 
 
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC"
+)
+"""A picture of one black pixel."""
+
 EXPECTED = {
     "POST /v1/images/generations": Access(Scope.IMAGES_WRITE, body={"prompt": "x", "size": "256x256"}),
+    "POST /v1/images/edits": Access(Scope.IMAGES_WRITE, body={"prompt": "x", "size": "256x256", "image": PIXEL}),
+    "POST /v1/images/variations": Access(Scope.IMAGES_WRITE, body={"size": "256x256", "image": PIXEL}),
     "GET /image/{key:path}": Access(None),
     "HEAD /image/{key:path}": Access(None),
     "GET /v1/models": Access(Scope.MODELS_READ),

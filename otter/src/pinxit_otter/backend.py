@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 class OtterBackend(Backend):
     """Paints with the weights in the package, all orders of the process together.
 
-    Previews are at the model's native size, 128×128, whatever the size of the order. `style` adds the words that the
-    training captions used; a style the model does not know changes nothing. Usage counts the word pieces that were read
-    of the prompt and its style words (at most 18), and 64 latent tokens for each picture.
+    Previews have the order's size, as its pictures have. `style` adds the words that the training captions used; a
+    style the model does not know changes nothing. Usage counts the word pieces that were read of the prompt and its
+    style words (at most 18), and 64 latent tokens for each picture.
 
     Memory: an order has at most two painted pictures waiting for its caller, beside its progress events.
     """

@@ -16,7 +16,7 @@ import numpy as np
 
 from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder, PaintUsage, Progress
 from pinxit.errors import BackendError, BackendUnavailable, PinxitError
-from pinxit_otter.enlarge import as_pixels, enlarge
+from pinxit_otter.enlarge import enlarge
 from pinxit_otter.network import Network, StepInput, Text
 from pinxit_otter.sampler import Latents, noise, preview_steps, time_at
 from pinxit_otter.spec import LATENT_TOKENS, OTTER_1, STYLE_WORDS
@@ -203,7 +203,9 @@ class Painter:
         for place, picture in enumerate(batch):
             picture.latents = after[place]
             picture.done += 1
-            preview = as_pixels(self._network.decode(ends[place])) if ends is not None and previewed[place] else None
+            preview = None
+            if ends is not None and previewed[place]:
+                preview = enlarge(self._network.decode(ends[place]), picture.work.order.size)
             picture.work.deliver(Progress(picture.index, picture.done, picture.steps, preview))
         with self._wake:
             done = [picture for picture in self._easel if picture.done == picture.steps]

@@ -63,7 +63,7 @@ OTTER_1 = ModelSpec(
         negative_prompt=True,
         styles=tuple(STYLE_WORDS),
         transparent=False,
-        streaming=False,
+        streaming=True,
     ),
     owned_by="pinxit",
     licence="Apache-2.0 (weights; training pictures: see MODEL_CARD.md)",

@@ -35,15 +35,17 @@ class ClientDisconnected(Exception):  # an event, as Starlette's ClientDisconnec
 
 @asynccontextmanager
 async def read_body(
-    scope: Mapping[str, Any], receive: Receive, *, max_bytes: int, budget: ByteBudget
+    scope: Mapping[str, Any], receive: Receive, *, max_bytes: int, budget: ByteBudget, or_form: bool = False
 ) -> AsyncIterator[bytes]:
-    """The JSON body of an ASGI request, as it was sent; its bytes belong to `budget` until the `with` is left.
+    """The JSON body of an ASGI request (or the form, if `or_form`), as it was sent.
+
+    Its bytes belong to `budget` until the `with` is left.
 
     Refusals that the headers justify come before the first byte is asked for, so that a client that sent
     `Expect: 100-continue` never sends the body. Raises `RequestTooLarge`, `UnsupportedMediaType`, `InvalidRequest` (a
     Content-Length that is none), `Overloaded` (no room in `budget`), and `ClientDisconnected`.
     """
-    refuse_unreadable_headers(scope["headers"], max_bytes=max_bytes)
+    refuse_unreadable_headers(scope["headers"], max_bytes=max_bytes, or_form=or_form)
     with budget.reserve() as lease:
         chunks: list[bytes] = []
         more = True
@@ -72,8 +74,8 @@ async def read_json_object(
         return parse_json_object(body)
 
 
-def refuse_unreadable_headers(headers: Iterable[tuple[bytes, bytes]], *, max_bytes: int) -> None:
-    """Refuse a body by its headers alone: too long, not JSON, or encoded. `headers` as in an ASGI scope."""
+def refuse_unreadable_headers(headers: Iterable[tuple[bytes, bytes]], *, max_bytes: int, or_form: bool = False) -> None:
+    """Refuse a body by its headers alone: too long, not JSON (or a form), or encoded. `headers` as in an ASGI scope."""
     content_types: list[str] = []
     for name, value in headers:
         if name == b"content-length":
@@ -86,9 +88,10 @@ def refuse_unreadable_headers(headers: Iterable[tuple[bytes, bytes]], *, max_byt
             )
     if not content_types:
         raise UnsupportedMediaType("The request has no Content-Type. Send `Content-Type: application/json`.")
-    if len(content_types) > 1 or not _is_json(content_types[0]):
+    if len(content_types) > 1 or not (_is_json(content_types[0]) or (or_form and is_form(content_types[0]))):
         came = echo(", ".join(content_types))
-        raise UnsupportedMediaType(f"The request body must be 'application/json' in UTF-8, not '{came}'.")
+        forms = " or 'multipart/form-data'" if or_form else ""
+        raise UnsupportedMediaType(f"The request body must be 'application/json' in UTF-8{forms}, not '{came}'.")
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
@@ -254,6 +257,11 @@ def _check_content_length(value: bytes, max_bytes: int) -> None:
     # Longer than any number of bytes there is, and perhaps longer than Python converts.
     if len(digits.lstrip(b"0")) > 19 or int(digits) > max_bytes:
         raise _too_large(max_bytes)
+
+
+def is_form(content_type: str) -> bool:
+    """Whether it is a multipart form."""
+    return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
 
 
 def _is_json(content_type: str) -> bool:

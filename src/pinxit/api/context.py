@@ -12,6 +12,7 @@ from pinxit.generations.service import GenerationService
 from pinxit.keys.service import KeyService
 from pinxit.library.library import Library
 from pinxit.limits.byte_budget import ByteBudget
+from pinxit.network.http import GuardedHttp
 from pinxit.runners.interface import Runner
 from pinxit.settings import Settings
 from pinxit.usage.usage import UsageService
@@ -35,6 +36,8 @@ class Services:
     webhooks: WebhookService
     runners: dict[str, Runner]
     byte_budget: ByteBudget
+    picture_http: GuardedHttp
+    """Fetches pictures that clients name by URLs."""
     usage: UsageService
     now: Callable[[], datetime]
 

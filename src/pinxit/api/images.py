@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -22,12 +22,15 @@ from pinxit.api.fields import Fields
 from pinxit.api.manner import Manner
 from pinxit.api.manner import parse as parse_manner
 from pinxit.api.rations import rate_headers
+from pinxit.api.streaming import ImageStream
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.generations.generation import Generation
+from pinxit.generations.live import Preview
 from pinxit.generations.repeat import Repeat, check_key
 from pinxit.generations.service import Order
 from pinxit.ids import GENERATION_ID
+from pinxit.images.decoding import InputPixels
 from pinxit.images.request import Delivery, Encoding, ImageRequest
 from pinxit.keys.model import ApiKey, Caller
 from pinxit.keys.model import Scope as KeyScope
@@ -144,8 +147,15 @@ class ParsedRequest:
     ignored: tuple[str, ...]
 
 
-def parse(body: Mapping[str, Any], settings: Settings, key: ApiKey | None, prefer: Sequence[str] = ()) -> ParsedRequest:
-    """Raises InvalidRequest or InvalidValue, naming the parameter."""
+def parse(
+    body: Mapping[str, Any],
+    settings: Settings,
+    key: ApiKey | None,
+    prefer: Sequence[str] = (),
+    *,
+    has_prompt: bool = True,
+) -> ParsedRequest:
+    """`has_prompt`: whether there must be one. Raises InvalidRequest or InvalidValue, naming the parameter."""
     ignored = _unknown_fields(body, strict=key is not None and key.options.strict)
     fields = Fields(body)
     _refuse_what_comes_later(fields)
@@ -153,7 +163,7 @@ def parse(body: Mapping[str, Any], settings: Settings, key: ApiKey | None, prefe
     style = fields.text("style", max_characters=MAX_NAME_CHARACTERS)
     request = ImageRequest(
         model=_model(fields, settings),
-        prompt=_prompt(fields, settings),
+        prompt=_prompt(fields, settings) if has_prompt else "",
         n=_or(fields.integer("n", 1, MAX_N, outside=InvalidRequest), 1),
         delivery=delivery,
         encoding=encoding,
@@ -197,10 +207,7 @@ def _unknown_fields(body: Mapping[str, Any], *, strict: bool) -> list[str]:
 
 
 def _refuse_what_comes_later(fields: Fields) -> None:
-    partial_images = fields.integer("partial_images", 0, 3)
     later = {
-        "stream": fields.boolean("stream"),
-        "partial_images": partial_images,
         "provider": fields.object("provider"),
         "fallback_models": fields.array("fallback_models"),
     }
@@ -273,22 +280,47 @@ def _include_cost(fields: Fields) -> bool:
 class GenerationsEndpoint:
     """The plain ASGI callable behind POST /v1/images/generations."""
 
+    kind = "image_generation"
+    """How the events of a stream begin."""
+
     def __init__(self, services: Services) -> None:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = await self._admit(scope)
+        settings = self._services.settings
+        body = await read_json_object(
+            scope, receive, max_bytes=settings.max_body_bytes, budget=self._services.byte_budget
+        )
+        parsed = parse(body, settings, caller.key, headers(scope, b"prefer"))
+        await self._carry_out(scope, receive, send, caller, parsed)
+
+    async def _admit(self, scope: Scope) -> Caller:
+        """The caller, who may order pictures. Raises AuthenticationFailed, PermissionDenied."""
         services = self._services
         caller = await authenticate(scope, services.keys)
         caller.require(KeyScope.IMAGES_WRITE)
         scope[ANSWER_HEADERS] = lambda: rate_headers(services.generations.standings(caller))
+        return caller
+
+    async def _carry_out(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        caller: Caller,
+        parsed: ParsedRequest,
+        pictures: InputPixels | None = None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Answer the order, in the manner that was asked for. `on_end` is called once nothing more is done for it."""
+        services = self._services
         generation_id = _proposed_generation_id(scope)
-        body = await read_json_object(
-            scope, receive, max_bytes=services.settings.max_body_bytes, budget=services.byte_budget
-        )
-        parsed = parse(body, services.settings, caller.key, headers(scope, b"prefer"))
         if parsed.manner.is_dry_run:
+            on_end()
             await _send(send, [_estimate(services.generations.price(caller, parsed.request))], [_JSON])
             return
+        previews: asyncio.Queue[Preview | None] = asyncio.Queue()
         order = await services.generations.begin(
             caller,
             parsed.request,
@@ -296,7 +328,14 @@ class GenerationsEndpoint:
             generation_id=generation_id,
             repeat=_repeat(scope),
             deadline_seconds=parsed.manner.deadline_seconds,
+            previews=parsed.manner.partial_images,
+            pictures=pictures,
+            on_preview=previews.put_nowait,
         )
+        order.when_ended(on_end)
+        if parsed.manner.is_stream:
+            await self._stream(scope, receive, send, caller, order, parsed, previews)
+            return
         try:
             generation = await _answer_unless_gone(order, receive, parsed.manner.wait_seconds)
         except _NotYet:
@@ -308,6 +347,44 @@ class GenerationsEndpoint:
             render, generation, parsed.request, services, base_url(scope, services.settings)
         )
         await _send(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
+
+    async def _stream(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        caller: Caller,
+        order: Order,
+        parsed: ParsedRequest,
+        previews: "asyncio.Queue[Preview | None]",
+    ) -> None:
+        """Events until the order ends. A client that hangs up wants no more."""
+        services = self._services
+        opened = await services.generations.get(caller, await order.opened())
+        stream = ImageStream(
+            services,
+            order,
+            opened,
+            parsed.request,
+            previews,
+            request_id=scope[REQUEST_ID],
+            base=base_url(scope, services.settings),
+            kind=self.kind,
+        )
+        headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != _JSON]
+        sending = asyncio.ensure_future(stream.send(send, headers))
+        gone = asyncio.ensure_future(_until_disconnected(receive))
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                await sending
+        finally:
+            is_cut = not sending.done()
+            for task in (sending, gone):
+                task.cancel()
+            await asyncio.gather(sending, gone, return_exceptions=True)
+            if is_cut:
+                await order.leave()
 
     async def _send_accepted(
         self, scope: Scope, send: Send, caller: Caller, order: Order, parsed: ParsedRequest

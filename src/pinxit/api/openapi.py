@@ -76,6 +76,8 @@ def openapi_document(app: FastAPI) -> bytes:
     """The document as JSON, sorted, so that two runs give the same bytes."""
     document = _from_fastapi(app)
     document["paths"]["/v1/images/generations"] = {"post": _generations()}
+    document["paths"]["/v1/images/edits"] = {"post": _edits()}
+    document["paths"]["/v1/images/variations"] = {"post": _variations()}
     document["paths"]["/image/{key}"] = {"get": _picture("get_picture"), "head": _picture("head_picture")}
     document["webhooks"] = {"event": {"post": _webhook()}}
     document["components"] = {
@@ -133,12 +135,43 @@ def _generations() -> Schema:
         ],
         "requestBody": _body("ImageRequest"),
         "responses": {
-            "200": _json("The pictures; of a dry run what they would cost.", "ImagesResponse", "Estimate"),
+            "200": _or_events(
+                _json("The pictures; of a dry run what they would cost.", "ImagesResponse", "Estimate"),
+                "PartialImageEvent",
+                "CompletedImageEvent",
+                "Error",
+            ),
             "202": _json("The order is being painted.", "Accepted"),
             **_errors(),
         },
         "security": [{"bearer": []}, {"raw": []}],
     }
+
+
+def _edits() -> Schema:
+    changed = {
+        "operationId": "edit_image",
+        "summary": "Edit Image",
+        "description": "Paint pictures from pictures: a form with files, or JSON with data URLs or addresses.",
+        "requestBody": _json_or_form("EditRequest", "EditForm"),
+    }
+    return {**_generations(), **changed}
+
+
+def _variations() -> Schema:
+    changed = {
+        "operationId": "vary_image",
+        "summary": "Vary Image",
+        "description": "Paint pictures like a picture: an edit without a prompt.",
+        "requestBody": _json_or_form("VariationRequest", "VariationForm"),
+    }
+    return {**_generations(), **changed}
+
+
+def _json_or_form(schema: str, form: str) -> Schema:
+    bodies = {"application/json": schema, "multipart/form-data": form}
+    content = {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}} for kind, name in bodies.items()}
+    return {"required": True, "content": content}
 
 
 def _webhook() -> Schema:
@@ -192,6 +225,13 @@ def _json(description: str, *schemas: str) -> Schema:
     references = [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]
     schema = references[0] if len(references) == 1 else {"oneOf": references}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _or_events(response: Schema, *schemas: str) -> Schema:
+    """The response, or a stream of server-sent events whose `data` is one of the schemas."""
+    data = {"oneOf": [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]}
+    events = {"schema": {"type": "string", "contentMediaType": "text/event-stream"}, "x-event-data": data}
+    return {**response, "content": {**response["content"], "text/event-stream": events}}
 
 
 def _errors() -> dict[str, Schema]:

@@ -7,6 +7,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Route
 
 from pinxit.api.context import Services
+from pinxit.api.edits import EditsEndpoint, VariationsEndpoint
 from pinxit.api.handlers import Handlers, caller_with
 from pinxit.api.images import GenerationsEndpoint
 from pinxit.api.pictures import PictureEndpoint
@@ -30,9 +31,11 @@ register_url_convertor("id", _Id())
 
 
 def hot_routes(services: Services) -> list[BaseRoute]:
-    """The two routes that carry pictures: plain ASGI callables, which authorise by the same `authenticate`."""
+    """The routes that carry pictures: plain ASGI callables, which authorise by the same `authenticate`."""
     return [
         Route("/v1/images/generations", GenerationsEndpoint(services), methods=["POST"], name="create_image"),
+        Route("/v1/images/edits", EditsEndpoint(services), methods=["POST"], name="edit_image"),
+        Route("/v1/images/variations", VariationsEndpoint(services), methods=["POST"], name="vary_image"),
         Route("/image/{key:path}", PictureEndpoint(services), methods=["GET", "HEAD"], name="get_picture"),
     ]
 

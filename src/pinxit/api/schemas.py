@@ -183,12 +183,34 @@ _REQUEST: Schema = {
         "negative_prompt": {"type": "string", "maxLength": 32000},
         "num_inference_steps": {"type": "integer", "minimum": 1},
         "guidance_scale": {"type": "number"},
+        "stream": {"type": "boolean", "default": False, "description": "Answer as server-sent events."},
+        "partial_images": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 3,
+            "default": 0,
+            "description": "How many of each picture a stream shows while it is painted.",
+        },
         "async": {"type": "boolean", "default": False, "description": "Answer 202 at once; ask for the order later."},
         "dry_run": {"type": "boolean", "default": False, "description": "Say what it would cost; paint nothing."},
         "deadline_seconds": {"type": "number", "exclusiveMinimum": 0, "description": "Give up after this long."},
         "usage": {"type": "object", "properties": {"include": BOOLEAN}, "description": "`include`: add the cost."},
     },
 }
+
+_STREAMED: dict[str, Schema] = {
+    "type": _enum(
+        *(f"image_{kind}.{what}" for kind in ("generation", "edit") for what in ("partial_image", "completed"))
+    ),
+    "b64_json": STRING,
+    "created_at": INTEGER,
+    "size": _SIZE,
+    "quality": STRING,
+    "background": _enum("transparent", "opaque"),
+    "output_format": _enum("png", "jpeg", "webp"),
+    "image_index": {**INTEGER, "description": "Which picture, where there are several."},
+}
+_STREAMED_ALWAYS = [name for name in _STREAMED if name != "image_index"]
 
 _AMOUNTS: dict[str, Schema] = {
     "orders": {**INTEGER, "description": "All that were begun."},
@@ -197,7 +219,26 @@ _AMOUNTS: dict[str, Schema] = {
     "cost_micros": {**INTEGER, "description": "Millionths of a US dollar."},
 }
 
+_PICTURE: Schema = {
+    "description": "A data URL, or an http or https URL.",
+    "oneOf": [STRING, {"type": "object", "required": ["image_url"], "properties": {"image_url": STRING}}],
+}
+_FILE: Schema = {"type": "string", "format": "binary"}
+_STRENGTH: Schema = {"type": "number", "description": "How far to go from the picture, above 0 to 1."}
+_EDIT = {**_REQUEST["properties"], "strength": _STRENGTH}
+_VARIATION = {name: schema for name, schema in _EDIT.items() if name != "prompt"}
+_SENT_PICTURES: dict[str, Schema] = {
+    "image": {"oneOf": [_PICTURE, _array(_PICTURE)]},
+    "images": _array(_PICTURE),
+    "image_urls": _array(STRING),
+}
+_SENT_FILES: dict[str, Schema] = {"image": {"oneOf": [_FILE, _array(_FILE)]}, "image[]": _array(_FILE)}
+
 SCHEMAS: dict[str, Schema] = {
+    "EditRequest": {**_REQUEST, "properties": {**_EDIT, **_SENT_PICTURES, "mask": _PICTURE}},
+    "EditForm": {**_REQUEST, "properties": {**_EDIT, **_SENT_FILES, "mask": _FILE}},
+    "VariationRequest": {**_REQUEST, "required": [], "properties": {**_VARIATION, **_SENT_PICTURES}},
+    "VariationForm": {**_REQUEST, "required": ["image"], "properties": {**_VARIATION, **_SENT_FILES}},
     "Error": _object(
         {
             "error": _object(
@@ -215,6 +256,17 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "ImageRequest": _REQUEST,
+    "ImageUsage": _object(
+        {
+            "input_tokens": INTEGER,
+            "output_tokens": INTEGER,
+            "total_tokens": INTEGER,
+            "input_tokens_details": _object({"text_tokens": INTEGER, "image_tokens": INTEGER}),
+            "cost": {"type": "number", "description": "US dollars."},
+            "cost_details": _object({"cost_micros": INTEGER, "images": INTEGER}),
+        },
+        required=["input_tokens", "output_tokens", "total_tokens", "input_tokens_details"],
+    ),
     "ImagesResponse": _object(
         {
             "created": INTEGER,
@@ -225,17 +277,7 @@ SCHEMAS: dict[str, Schema] = {
             "output_format": _enum("png", "jpeg", "webp"),
             "quality": STRING,
             "size": _SIZE,
-            "usage": _object(
-                {
-                    "input_tokens": INTEGER,
-                    "output_tokens": INTEGER,
-                    "total_tokens": INTEGER,
-                    "input_tokens_details": _object({"text_tokens": INTEGER, "image_tokens": INTEGER}),
-                    "cost": {"type": "number", "description": "US dollars."},
-                    "cost_details": _object({"cost_micros": INTEGER, "images": INTEGER}),
-                },
-                required=["input_tokens", "output_tokens", "total_tokens", "input_tokens_details"],
-            ),
+            "usage": _ref("ImageUsage"),
         }
     ),
     "Accepted": _object(
@@ -278,6 +320,7 @@ SCHEMAS: dict[str, Schema] = {
             "edits": BOOLEAN,
             "mask": BOOLEAN,
             "max_images": INTEGER,
+            "strength": _nullable(_RANGE),
         }
     ),
     "Model": _object(_MODEL),
@@ -314,6 +357,13 @@ SCHEMAS: dict[str, Schema] = {
             "task_id": STRING,
             "data": _array(_object({"url": STRING, "b64_json": {"const": ""}})),
         }
+    ),
+    "PartialImageEvent": _object(
+        {**_STREAMED, "partial_image_index": INTEGER}, required=[*_STREAMED_ALWAYS, "partial_image_index"]
+    ),
+    "CompletedImageEvent": _object(
+        {**_STREAMED, "usage": _ref("ImageUsage"), "id": STRING, "seed": INTEGER, "url": STRING},
+        required=[*_STREAMED_ALWAYS, "usage", "id", "seed", "url"],
     ),
     "ApiKeyOptions": _object(_KEY_OPTIONS, required=[]),
     "ApiKey": _object(_KEY),

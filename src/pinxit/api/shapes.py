@@ -79,6 +79,7 @@ def capabilities(entry: Entry) -> dict[str, Any]:
         "edits": can.edits,
         "mask": can.mask,
         "max_images": can.max_images,
+        "strength": _range(can.strength),
     }
 
 
@@ -105,6 +106,9 @@ def request_schema(entry: Entry, max_prompt_characters: int) -> dict[str, Any]:
         "style": {"type": "string", "enum": [*can.styles, *OPENAI_STYLES]},
         "store": {"type": "boolean", "default": True},
     }
+    properties["stream"] = {"type": "boolean", "default": False}
+    if can.streaming:
+        properties["partial_images"] = {"type": "integer", "minimum": 0, "maximum": 3, "default": 0}
     if can.seed:
         properties["seed"] = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
     if can.negative_prompt:

@@ -51,8 +51,10 @@ class Capabilities:
     transparent: bool = False
     streaming: bool = False
     edits: bool = False
+    """Whether it paints from pictures; `max_images` of them at most."""
     mask: bool = False
     max_images: int = 0
+    strength: Range | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class ModelSpec:
 class PaintOrder:
     """What to paint, nothing left open: one picture per seed. `guidance_scale` is None where the model has none.
 
-    A seed promises the same pixels, painted alone or together with strangers.
+    A seed promises the same pixels, painted alone or together with strangers. Raises ValueError if `images`, `mask` and
+    `strength` do not fit together.
     """
 
     model: str
@@ -85,7 +88,28 @@ class PaintOrder:
     style: str | None = None
     transparent: bool = False
     previews: int = 0
-    """How many previews to send with the progress of each picture, spread evenly over its steps."""
+    """How many previews to send with the progress of each picture, spread evenly over its steps: each shows what the
+    picture looks like so far, best in its size.
+    """
+    images: tuple[Pixels, ...] = ()
+    """Pictures to begin from, each in the order's size; none: from noise."""
+    mask: Pixels | None = None
+    """Where to paint: mode L in the order's size, 255 paint, 0 keep, between: blend; None: everywhere. Only with
+    images: where it says keep, what is painted has the first picture's pixels.
+    """
+    strength: float | None = None
+    """How far from the first picture to go, above 0 to 1; only with images. None where the model has none."""
+
+    def __post_init__(self) -> None:
+        pictures = self.images if self.mask is None else (*self.images, self.mask)
+        if any((picture.width, picture.height) != (self.size.width, self.size.height) for picture in pictures):
+            raise ValueError(f"every picture to begin from, and the mask, is in the order's size, {self.size}")
+        if any(picture.mode == "L" for picture in self.images) or (self.mask is not None and self.mask.mode != "L"):
+            raise ValueError("a picture to begin from is RGB or RGBA, a mask is L")
+        if not self.images and (self.mask is not None or self.strength is not None):
+            raise ValueError("a mask and a strength are only for orders with pictures to begin from")
+        if self.strength is not None and not 0 < self.strength <= 1:
+            raise ValueError(f"strength is above 0 to 1, not {self.strength}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,16 @@
 """One model of the catalogue, and the check of a request against what it can do."""
 
+import math
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from pinxit.backends.interface import MAX_SEED, Capabilities, ModelSpec, PaintOrder, Range
 from pinxit.catalog.price import FREE, PriceList
 from pinxit.errors import InvalidValue
+from pinxit.images.decoding import InputPixels
 from pinxit.images.request import Encoding, ImageRequest
 from pinxit.images.size import Size, is_aspect_ratio
 
@@ -25,6 +27,12 @@ class CheckedOrder:
     paint: PaintOrder
     quality: str
     price_micros_per_image: int
+    strength: float | None = None
+
+    def painted_from(self, pictures: InputPixels) -> "CheckedOrder":
+        """The order with the pictures it begins from, which have its size."""
+        paint = replace(self.paint, images=pictures.images, mask=pictures.mask, strength=self.strength)
+        return replace(self, paint=paint)
 
     @property
     def price_micros(self) -> int:
@@ -63,7 +71,7 @@ class Entry:
         paint = PaintOrder(
             model=self.spec.id,
             prompt=request.prompt,
-            size=self._size(request.size),
+            size=self._size(request),
             seeds=tuple((first_seed + index) % (MAX_SEED + 1) for index in range(request.n)),
             num_inference_steps=steps,
             guidance_scale=self._guidance(request),
@@ -71,16 +79,27 @@ class Entry:
             style=self._style(request),
             transparent=request.background == "transparent",
         )
-        return CheckedOrder(self, request, paint, quality, self.prices.micros(paint.size, quality))
+        price = self.prices.micros(paint.size, quality)
+        return CheckedOrder(self, request, paint, quality, price, self._strength(request))
 
     def _open(self, name: str, asked: Any) -> Any:
         return self.defaults.get(name) if asked is None else asked
 
-    def _size(self, asked: str) -> Size:
+    def _strength(self, request: ImageRequest) -> float | None:
+        can = self.capabilities.strength
+        if not request.images or can is None:
+            return None
+        asked = self._open("strength", request.strength)
+        if asked is None:
+            return can.default
+        _require_within(self.id, "strength", asked, can)
+        return float(asked)
+
+    def _size(self, request: ImageRequest) -> Size:
         can = self.capabilities
-        text = str(self.defaults.get("size", "auto")) if asked == "auto" else asked
+        text = str(self.defaults.get("size", "auto")) if request.size == "auto" else request.size
         if text == "auto":
-            return can.default_size
+            return _nearest(request.images[0].size, can) if request.images else can.default_size
         allowed = [str(size) for size in can.sizes] + list(can.aspect_ratios) + ["auto"]
         if is_aspect_ratio(text) and text in can.aspect_ratios:
             return can.aspect_ratios[text]
@@ -134,7 +153,9 @@ def _refuse_missing_capabilities(model: str, can: Capabilities, request: ImageRe
         "negative_prompt": request.negative_prompt is not None and not can.negative_prompt,
         "num_inference_steps": request.num_inference_steps is not None and can.num_inference_steps is None,
         "guidance_scale": request.guidance_scale is not None and can.guidance_scale is None,
-        "strength": request.strength is not None,
+        "strength": request.strength is not None and can.strength is None,
+        "image": bool(request.images) and not can.edits,
+        "mask": request.mask is not None and not can.mask,
         "loras": bool(request.loras),
     }
     for param, missing in asked_and_missing.items():
@@ -142,6 +163,10 @@ def _refuse_missing_capabilities(model: str, can: Capabilities, request: ImageRe
             raise InvalidValue(
                 f"{model} has no parameter {param!r}. GET /v1/models/{model} shows what it can do.", param=param
             )
+    if len(request.images) > can.max_images:
+        raise InvalidValue(f"{model} begins from at most {can.max_images} pictures.", param="image")
+    if request.strength is not None and not request.images:
+        raise InvalidValue("strength is for edits: there is no picture to begin from.", param="strength")
     if request.background == "transparent":
         if not can.transparent:
             raise InvalidValue(
@@ -149,6 +174,17 @@ def _refuse_missing_capabilities(model: str, can: Capabilities, request: ImageRe
             )
         if request.encoding is Encoding.JPEG:
             raise InvalidValue("A transparent ground needs output_format png or webp.", param="background")
+
+
+def _nearest(picture: Size, can: Capabilities) -> Size:
+    """The size whose shape is most like the picture's; of several, the one most like the default in pixels."""
+    usual = can.default_size.width * can.default_size.height
+
+    def unlikeness(size: Size) -> tuple[float, float]:
+        shape = math.log(size.width / size.height) - math.log(picture.width / picture.height)
+        return round(abs(shape), 3), abs(math.log(size.width * size.height / usual))
+
+    return min(can.sizes, key=unlikeness)
 
 
 def _require_within(model: str, param: str, value: float, allowed: Range | None) -> None:

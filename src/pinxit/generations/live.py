@@ -1,19 +1,66 @@
 """An order that is being painted in this process: how far it is, who follows it, and how to stop it."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from pinxit.generations.generation import Progress, Status
+from pinxit.images.pixels import Pixels
 
 ProgressListener = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What the order's picture `index` looks like so far; `number` counts its previews. Both begin at 0."""
+
+    index: int
+    number: int
+    pixels: Pixels
+
+
+PreviewListener = Callable[[Preview], None]
+
+
+@dataclass(slots=True)
+class Audience:
+    """Who would miss an order: how many wait for its answer on their own connection, and how many look on."""
+
+    waiting: int = 0
+    watching: int = 0
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        self.watching += 1
+        try:
+            yield
+        finally:
+            self.watching -= 1
 
 
 class Live:
     """Adds up the progress of an order's pictures and wakes who follows it."""
 
-    def __init__(self, steps: int, tell: ProgressListener | None, task: "asyncio.Task[object] | None") -> None:
+    def __init__(
+        self,
+        steps: int,
+        tell: ProgressListener | None,
+        task: "asyncio.Task[object] | None",
+        *,
+        show: PreviewListener | None = None,
+        audience: Audience | None = None,
+    ) -> None:
         """`steps`: of all pictures together; `task`: the one that paints, to be cancelled."""
+        self.audience = audience or Audience()
         self.progress = Progress(steps=steps)
         self.version = 1
         """Grows with every change."""
@@ -22,7 +69,9 @@ class Live:
         """Whether nothing is painted any more and only the books are left: too late to cancel."""
         self._tell = tell
         self._task = task
+        self._show = show
         self._steps: dict[int, int] = {}
+        self._previews: dict[int, int] = {}
         self._change = asyncio.Event()
         self._end = asyncio.Event()
 
@@ -37,6 +86,13 @@ class Live:
         self.progress.position = 0
         self.progress.step = sum(self._steps.values())
         self._publish()
+
+    def previewed(self, preview: Preview) -> None:
+        """A preview was made; one of a picture that is painted again is shown only if it is new."""
+        if preview.number >= self._previews.get(preview.index, 0):
+            self._previews[preview.index] = preview.number + 1
+            if self._show is not None:
+                self._show(preview)
 
     def cancel(self) -> None:
         """Stop painting, between two steps; once, so that what ends the order is not stopped too."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from pinxit.database.interface import Database
 from pinxit.errors import BackendError, BackendUnavailable, OutcomeUnknown
 from pinxit.generations import repository
 from pinxit.generations.generation import Generation
-from pinxit.generations.live import Live
+from pinxit.generations.live import Live, Preview
 from pinxit.generations.repository import Attempt
 from pinxit.ids import new_id
 from pinxit.images.encoding import encode
@@ -44,6 +45,8 @@ class Work:
     order: CheckedOrder
     generation: Generation
     attempt: Attempt
+    previews: int = 0
+    """How many to show of each picture while it is painted."""
 
     @property
     def steps(self) -> int:
@@ -134,17 +137,23 @@ class Studio:
 
     async def _paint_once(self, work: Work, attempt: Attempt, painting: Painting, live: Live) -> None:
         order = work.order
-        paint = replace(order.paint, seeds=tuple(order.paint.seeds[index] for index in attempt.image_indices))
+        seeds = tuple(order.paint.seeds[index] for index in attempt.image_indices)
+        paint = replace(order.paint, seeds=seeds, previews=work.previews)
         started = monotonic()
         keeping: list[asyncio.Task[None]] = []
+        shown: Counter[int] = Counter()
         try:
             async with aclosing(self._runners[order.entry.backend].paint(paint)) as events:
                 async for event in events:
                     match event:
                         case Queued(position):
                             live.queued(position)
-                        case PaintProgress(index, step):
-                            live.stepped(attempt.image_indices[index], step)
+                        case PaintProgress(index, step, preview=preview):
+                            place = attempt.image_indices[index]
+                            live.stepped(place, step)
+                            if preview is not None:
+                                live.previewed(Preview(place, shown[place], preview))
+                                shown[place] += 1
                         case PaintedImage(index):
                             place = attempt.image_indices[index]
                             keep = self._keep(work, event, place, monotonic() - started, painting)

@@ -14,7 +14,15 @@ from pinxit.images.size import Size
 def parameters_of(order: CheckedOrder, *, url_ttl_seconds: float | None) -> dict[str, Any]:
     """What a row says of how its order is painted. `url_ttl_seconds`: how long its pictures' URLs will open them."""
     request, paint = order.request, order.paint
-    return {
+    if request.images:
+        edit = {
+            "input_sha256": [picture.sha256 for picture in request.images],
+            "mask_sha256": request.mask and request.mask.sha256,
+            "strength": order.strength,
+        }
+    else:
+        edit = {}
+    return edit | {
         "n": request.n,
         "size": str(paint.size),
         "quality": order.quality,
@@ -41,6 +49,10 @@ def restore(generation: Generation, catalog: Catalog) -> CheckedOrder:
     Raises BackendUnavailable if its model is not there any more, or it was kept by a version that kept less.
     """
     kept = generation.parameters
+    if "input_sha256" in kept:
+        raise BackendUnavailable(
+            "The pictures that this order began from were not kept. Nothing was charged; ask again."
+        )
     try:
         kept["url_ttl_seconds"]  # without it nobody knows how long a URL may open the pictures
         entry = catalog.resolve(generation.model, shipped=False)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
 from pinxit.errors import InvalidRequest
@@ -34,5 +34,10 @@ def check_key(key: str) -> str:
 
 def fingerprint(request: ImageRequest) -> str:
     """SHA-256 in hex of the order as it was understood, never of raw bytes: a retried body may be written otherwise."""
-    canonical = json.dumps(asdict(request), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    facts = asdict(replace(request, images=(), mask=None))
+    del facts["images"], facts["mask"]
+    if request.images:
+        facts["images"] = [picture.sha256 for picture in request.images]
+        facts["mask"] = request.mask and request.mask.sha256
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -23,6 +23,7 @@ from pinxit.database.interface import CommitUnknown, Database
 from pinxit.errors import (
     BackendUnavailable,
     DeadlineExceeded,
+    InvalidValue,
     NotFound,
     OrderCancelled,
     OutcomeUnknown,
@@ -35,11 +36,12 @@ from pinxit.generations import leases, record, repository
 from pinxit.generations.announcing import NOBODY, Announcer
 from pinxit.generations.generation import Generation, Status
 from pinxit.generations.leases import LEASE, Taken, Tenure
-from pinxit.generations.live import Live, ProgressListener
+from pinxit.generations.live import Audience, Live, PreviewListener, ProgressListener
 from pinxit.generations.painting import MAX_ATTEMPTS, Painting, Studio, Work, unknown_outcome
 from pinxit.generations.repeat import Repeat, fingerprint
 from pinxit.generations.repository import Attempt, Charge, Lease, LeaseLost
 from pinxit.ids import hide_secrets, new_id, new_image_name
+from pinxit.images.decoding import InputPixels
 from pinxit.images.request import ImageRequest
 from pinxit.keys.model import Caller
 from pinxit.library.library import Library
@@ -67,21 +69,6 @@ LOOK_SECONDS = 0.25
 ONCE = Repeat()
 
 
-@dataclass(slots=True)
-class _Audience:
-    """How many wait for an order's answer on its own connection."""
-
-    waiting: int = 0
-
-    @contextmanager
-    def attend(self) -> Iterator[None]:
-        self.waiting += 1
-        try:
-            yield
-        finally:
-            self.waiting -= 1
-
-
 @dataclass(frozen=True, slots=True)
 class _Commission:
     """An order as it was asked for, until it is in the database."""
@@ -91,15 +78,27 @@ class _Commission:
     ticket: Ticket
     generation: Generation
     repeat: Repeat
+    previews: int
     on_progress: ProgressListener | None
+    on_preview: PreviewListener | None
     opened: "asyncio.Future[str]"
     """The id of the order to wait for, once it is in the database."""
-    audience: _Audience = field(default_factory=_Audience)
+    audience: Audience = field(default_factory=Audience)
+
+    def live(self) -> Live:
+        """The order as it will be followed, painted by the current task."""
+        return Live(
+            self.work.steps,
+            self.on_progress,
+            asyncio.current_task(),
+            show=self.on_preview,
+            audience=self.audience,
+        )
 
     @property
     def work(self) -> Work:
         attempt = Attempt(1, self.order.entry.backend, tuple(range(self.order.request.n)))
-        return Work(self.order, self.generation, attempt)
+        return Work(self.order, self.generation, attempt, self.previews)
 
 
 class GenerationService:
@@ -163,14 +162,22 @@ class GenerationService:
         generation_id: str | None = None,
         repeat: Repeat = ONCE,
         deadline_seconds: float | None = None,
+        previews: int = 0,
+        pictures: InputPixels | None = None,
         on_progress: ProgressListener | None = None,
+        on_preview: PreviewListener | None = None,
     ) -> "Order":
         """Take an order on, which is painted whether or not somebody waits for it; one sent again is painted once.
+        `pictures`: those of `request.images` and its mask, in the size that `price` says.
 
         Raises ModelNotFound, PermissionDenied, InvalidValue, RateLimited, Overloaded, StorageUnavailable; the rest
         `Order.answer` raises.
         """
         order = self.price(caller, request)
+        if pictures is not None:
+            order = order.painted_from(pictures)
+        if previews and not order.entry.capabilities.streaming:
+            raise InvalidValue(f"{order.entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         await self._limiter.count_request(self._parties(caller))
         commission = _Commission(
             caller=caller,
@@ -178,12 +185,14 @@ class GenerationService:
             ticket=self._gate.admit(),
             generation=self._plan(caller, order, request_id, generation_id, deadline_seconds),
             repeat=repeat,
+            previews=previews,
             on_progress=on_progress,
+            on_preview=on_preview,
             opened=asyncio.get_running_loop().create_future(),
         )
         task = self._spawn(self._carry_out(commission))
         task.add_done_callback(lambda _: commission.opened.cancel())
-        return Order(self, task, commission.opened, commission.audience)
+        return Order(self, commission, task)
 
     def price(self, caller: Caller, request: ImageRequest) -> CheckedOrder:
         """What would be painted, and for how much. Raises ModelNotFound, PermissionDenied, InvalidValue."""
@@ -247,7 +256,7 @@ class GenerationService:
                             commission.opened.set_result(found_id)
                             with suppress(LeaseLost):  # then another process answers, as for an order sent again
                                 return await self._paint_and_settle(
-                                    commission.work, commission.ticket, commission.audience, commission.on_progress
+                                    commission.work, commission.ticket, commission.live()
                                 )
             if not commission.opened.done():
                 commission.opened.set_result(found_id)
@@ -311,12 +320,10 @@ class GenerationService:
         place.confirm()
         return opened_id
 
-    async def _paint_and_settle(
-        self, work: Work, ticket: Ticket, audience: _Audience, on_progress: ProgressListener | None
-    ) -> Generation:
+    async def _paint_and_settle(self, work: Work, ticket: Ticket, live: Live) -> Generation:
         """Paint what is ours and end it. Raises LeaseLost if it ceased to be ours."""
         generation = work.generation
-        live = self._live[generation.id] = Live(work.steps, on_progress, asyncio.current_task())
+        self._live[generation.id] = live
         try:
             async with asyncio.timeout(self._seconds_left(generation)):
                 await ticket.take_turn(generation.api_key_id or generation.account_id, live.queued)
@@ -344,7 +351,7 @@ class GenerationService:
             if live.is_cancelled:
                 stopped = OrderCancelled()
                 await self._fail(generation, stopped)
-            elif self._tenure.is_server and generation.storage_keys and not audience.waiting:
+            elif self._tenure.is_server and generation.storage_keys and not live.audience.waiting:
                 await self._let_go(generation)
             else:
                 await self._fail(generation, stopped)
@@ -522,7 +529,8 @@ class GenerationService:
             if live is None:
                 await asyncio.sleep(LOOK_SECONDS)
             else:
-                await live.wait_for_end(deadline - monotonic())
+                with live.audience.watch():
+                    await live.wait_for_end(deadline - monotonic())
         return found
 
     # --- looking back ---
@@ -557,14 +565,19 @@ class GenerationService:
         """
         while True:
             live = self._live.get(generation_id)
-            seen = live.version if live else 0
-            found = await self.get(caller, generation_id)
-            yield found
-            if not found.status.is_open:
-                return
             if live is None:
+                found = await self.get(caller, generation_id)
+                yield found
+                if not found.status.is_open:
+                    return
                 await asyncio.sleep(LOOK_SECONDS)
-            else:
+                continue
+            with live.audience.watch():
+                seen = live.version
+                found = await self.get(caller, generation_id)
+                yield found
+                if not found.status.is_open:
+                    return
                 await live.wait_for_change(seen)
 
     async def cancel(self, caller: Caller, generation_id: str) -> Generation:
@@ -590,6 +603,12 @@ class GenerationService:
                 async for _ in orders:
                     pass
         return await self.get(caller, generation_id)
+
+    def cancel_unwanted(self, generation_id: str) -> None:
+        """Give the order up if nobody waits for it or looks on."""
+        live = self._live.get(generation_id)
+        if live is not None and not live.audience.waiting and not live.audience.watching:
+            live.cancel()
 
     # --- begin and end of the process ---
 
@@ -705,7 +724,7 @@ class GenerationService:
 
     async def _paint_again(self, work: Work, ticket: Ticket) -> Generation:
         with ticket:
-            return await self._paint_and_settle(work, ticket, _Audience(), None)
+            return await self._paint_and_settle(work, ticket, Live(work.steps, None, asyncio.current_task()))
 
     def _spawn(self, story: Coroutine[Any, Any, Generation]) -> "asyncio.Task[Generation]":
         task = asyncio.create_task(story)
@@ -723,22 +742,20 @@ class GenerationService:
 class Order:
     """An order as whoever asked for it holds it."""
 
-    def __init__(
-        self,
-        service: GenerationService,
-        task: "asyncio.Task[Generation]",
-        opened: "asyncio.Future[str]",
-        audience: _Audience,
-    ) -> None:
+    def __init__(self, service: GenerationService, commission: _Commission, task: "asyncio.Task[Generation]") -> None:
         self._service = service
+        self._commission = commission
         self._task = task
-        self._opened = opened
-        self._audience = audience
+        self._opened = commission.opened
 
     async def answer(self) -> Generation:
         """Wait for the end. Who stops waiting does not stop the painting. Raises as GenerationService.create."""
-        with self._audience.attend():
+        with self._commission.audience.wait():
             return await asyncio.shield(self._task)
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Have `call` called once nothing more is done for the order."""
+        self._task.add_done_callback(lambda _: call())
 
     async def opened(self) -> str:
         """The order's id, once it is in the database and nothing can lose it. Raises what kept it from there."""
@@ -752,6 +769,14 @@ class Order:
         await asyncio.wait({self._opened})
         if not self._opened.cancelled():
             await self._service.abandon(self._opened.result())
+
+    async def leave(self) -> None:
+        """The client who looked on has left: nothing more is painted, unless somebody else wants it, or it can be asked
+        for again by its Idempotency-Key.
+        """
+        await self.abandon()
+        if self._commission.repeat.key is None:
+            self._service.cancel_unwanted(self._commission.generation.id)
 
 
 def _status_after(error: PinxitError) -> Status:

@@ -68,6 +68,15 @@ def encode(
     return _ENCODERS[encoding](image, quality, texts)
 
 
+def fit(pixels: Pixels, size: Size) -> Pixels:
+    """The picture in another size, stretched if need be; as it is if it has that size. Call it in a thread."""
+    if (pixels.width, pixels.height) == (size.width, size.height):
+        return pixels
+    image = Image.frombytes(pixels.mode, (pixels.width, pixels.height), pixels.data)
+    stretched = image.resize((size.width, size.height), Image.Resampling.LANCZOS)
+    return Pixels(size.width, size.height, pixels.mode, stretched.tobytes())
+
+
 def inspect(data: bytes) -> tuple[Encoding, Size]:
     """What a file says it is, from its header alone: nothing is decoded, so a small file cannot take much memory.
 

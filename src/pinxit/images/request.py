@@ -1,7 +1,9 @@
 """What a client asks for, before any model has looked at it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from pinxit.images.size import Size
 
 
 class Delivery(StrEnum):
@@ -33,11 +35,24 @@ class Encoding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class InputPicture:
+    """A PNG, JPEG or WebP file whose header is sound. `sha256` in hex, of the file."""
+
+    sha256: str
+    size: Size
+    data: bytes = field(repr=False, compare=False)
+
+    def without_data(self) -> "InputPicture":
+        """What is remembered of it."""
+        return InputPicture(self.sha256, self.size, b"")
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRequest:
     """One order as asked: both wire dialects end here. None means "the model decides".
 
     `size` is `auto`, `WxH` or `W:H`; `compression` is 0..100 (jpeg and webp); `seed` 0..2³²−1;
-    `end_user` is a hash, never the caller's own text.
+    `end_user` is a hash, never the caller's own text; `images` are what to begin from, `mask` where to paint.
     """
 
     model: str
@@ -60,3 +75,5 @@ class ImageRequest:
     store: bool = True
     include_cost: bool = False
     end_user: str | None = None
+    images: tuple[InputPicture, ...] = ()
+    mask: InputPicture | None = None

@@ -18,5 +18,6 @@ def describe(order: PaintOrder, seed: int) -> dict[str, str]:
         "num_inference_steps": str(order.num_inference_steps),
         "guidance_scale": None if order.guidance_scale is None else f"{order.guidance_scale:g}",
         "size": str(order.size),
+        "strength": None if order.strength is None else f"{order.strength:g}",
     }
     return {name: value for name, value in facts.items() if value is not None}

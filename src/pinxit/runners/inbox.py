@@ -17,7 +17,7 @@ class Inbox:
         self.finished = False
 
     def put(self, event: PaintEvent) -> None:
-        """Add an event; of progress with and without a preview, and of queue positions, only the last is kept."""
+        """Add an event; of progress without a preview, and of queue positions, only the last is kept."""
         if isinstance(event, Queued | Progress):
             self._events = deque(old for old in self._events if not _replaces(event, old))
         self._events.append(event)
@@ -43,5 +43,5 @@ class Inbox:
 
 def _replaces(new: Queued | Progress, old: PaintEvent) -> bool:
     if isinstance(new, Progress) and isinstance(old, Progress):
-        return old.index == new.index and (old.preview is None) == (new.preview is None)
+        return old.index == new.index and old.preview is None
     return isinstance(new, Queued) and isinstance(old, Queued)

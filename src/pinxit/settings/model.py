@@ -320,6 +320,16 @@ class Settings(BaseModel):
         Delivery.URL, description="How pictures come back when a request does not say: as a URL, as base64, or both."
     )
     max_body_bytes: Whole = Field(1 * MIB, ge=1024, le=1024 * MIB, description="Largest request body.")
+    max_upload_bytes: Whole = Field(
+        50 * MIB, ge=1024, le=1024 * MIB, description="Largest request body with pictures, and largest picture fetched."
+    )
+    fetch_image_urls: bool = Field(
+        True,
+        description="Whether pictures to begin from may be named by http and https URLs, which the server fetches.",
+    )
+    image_allowed_networks: tuple[Network, ...] = Field(
+        (), description="Networks that are not public and that pictures may be fetched from all the same."
+    )
     request_memory_bytes: Whole = Field(
         256 * MIB,
         ge=1024,

@@ -1,7 +1,7 @@
 import pytest
-from painting_house import DyingRunner, MakeDying
 
 from front import Front
+from painting_house import DyingRunner, MakeDying
 
 
 @pytest.fixture

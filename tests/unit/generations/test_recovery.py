@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from painting_house import assert_whole, until
 from sqlalchemy import Connection
 
 from front import Front, MakeFront
+from painting_house import assert_whole, until
 from pinxit.app import INSTANCE_FILE
 from pinxit.database.tables import attempts, generations, holds, images
 from pinxit.generations import leases, repository, service

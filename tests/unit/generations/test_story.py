@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from painting_house import MakeDying, assert_whole, until
 from sqlalchemy import Connection
 
 from front import Front, MakeFront
+from painting_house import MakeDying, assert_whole, until
 from pinxit.database.interface import CommitUnknown
 from pinxit.database.tables import attempts, generations, images
 from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, PinxitError, StorageUnavailable

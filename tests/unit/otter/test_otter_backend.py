@@ -117,9 +117,9 @@ async def test_previews_come_closer_to_the_picture(otter: OtterBackend, make_ord
     final = None
     async for event in otter.generate(order):
         if isinstance(event, Progress) and event.preview is not None:
-            shown.append(np.frombuffer(event.preview.data, np.uint8).reshape(128, 128, 3).astype(float))
+            shown.append(np.frombuffer(event.preview.data, np.uint8).astype(float))
         elif isinstance(event, PaintedImage):
-            final = np.frombuffer(event.pixels.data, np.uint8).reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
+            final = np.frombuffer(event.pixels.data, np.uint8).astype(float)
     assert final is not None
     errors = [float(np.abs(preview - final).mean()) for preview in shown]
     assert len(errors) == steps - 1

@@ -246,4 +246,4 @@ async def test_previews_come_with_the_progress(
     events = await all_events(backend.generate(make_order(num_inference_steps=8, previews=3)))
     shown = [event for event in events if isinstance(event, Progress) and event.preview is not None]
     assert [event.step for event in shown] == [2, 4, 6]
-    assert {(event.preview.width, event.preview.height) for event in shown if event.preview} == {(128, 128)}
+    assert {(event.preview.width, event.preview.height) for event in shown if event.preview} == {(256, 256)}

@@ -17,7 +17,7 @@ async def taken(inbox: Inbox) -> list[PaintEvent]:
     return events
 
 
-async def test_a_slow_reader_sees_the_last_step_of_each_picture_and_every_picture() -> None:
+async def test_a_slow_reader_sees_the_last_step_of_each_picture_and_every_preview_and_picture() -> None:
     inbox = Inbox()
     for position in (2, 1):
         inbox.put(Queued(position))
@@ -29,9 +29,11 @@ async def test_a_slow_reader_sees_the_last_step_of_each_picture_and_every_pictur
 
     assert await taken(inbox) == [
         Queued(1),
+        Progress(0, 1, 4, PIXELS),
         Progress(0, 2, 4, PIXELS),
         Progress(0, 4, 4),
         PaintedImage(0, 9, PIXELS),
+        Progress(1, 1, 4, PIXELS),
         Progress(1, 2, 4, PIXELS),
         Progress(1, 4, 4),
         PaintedImage(1, 9, PIXELS),
