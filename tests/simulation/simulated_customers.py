@@ -312,7 +312,7 @@ async def _serve(
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    order = server.generations.begin(
+    order = await server.generations.begin(
         wish.caller, wish.request, request_id="req_simulated", repeat=repeat, deadline_seconds=deadline
     )
     try:

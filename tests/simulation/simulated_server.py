@@ -25,7 +25,7 @@ from pinxit.keys.model import Limits
 from pinxit.library.library import Library
 from pinxit.library.urls import ImageUrls
 from pinxit.limits.gate import Gate
-from pinxit.limits.rates import Limiter
+from pinxit.limits.memory import MemoryLimiter
 from pinxit.moderation.word_list import WordListModerator
 from pinxit.settings import Settings, load_settings
 from pinxit.webhooks.deliverer import Deliverer
@@ -96,7 +96,7 @@ class Server:
             self.database, SimulatedHttp(world), WebhookSecrets(SECRET), now=world.now, chance=world.random.random
         )
         self.gate = Gate(plan.max_orders, plan.max_painting)
-        self.limiter = Limiter(world.nanoseconds)
+        self.limiter = MemoryLimiter(world.nanoseconds)
         self.generations = GenerationService(
             database=self.database,
             catalog=catalog(),
