@@ -139,6 +139,13 @@ def test_orders_over_fresh_connections_reach_both_workers_and_one_painter(shared
     assert len(workers_of(shared)) == 2
 
 
+def test_every_worker_says_how_the_shared_painter_is(shared: Server) -> None:
+    with client_of_each(shared) as clients:
+        answers = [client.get("/health/ready") for client in clients.values()]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.json()["backends"] for answer in answers] == [{"otter": {"status": "ready", "reason": ""}}] * 2
+
+
 def test_an_order_is_seen_and_followed_at_another_worker(shared: Server) -> None:
     with client_of_each(shared) as clients:
         order = begin(clients[1], **LONG)
@@ -417,15 +424,6 @@ def test_a_killed_painter_is_replaced_for_all_workers(postgres_url: str, tmp_pat
 
 
 # --- nobody starts ---
-
-
-def test_several_workers_on_sqlite_are_refused_in_one_sentence(tmp_path: Path) -> None:
-    done = pinxit("serve", "--workers", "2", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "--workers" in done.stderr
-    assert "database_url" in done.stderr
-    assert "PostgreSQL" in done.stderr
 
 
 def test_why_a_worker_cannot_start_is_said_in_one_sentence(tmp_path: Path) -> None:
