@@ -59,6 +59,15 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     return driver
 
 
+@dataclass(slots=True)
+class Ambush:
+    """What is done in the middle of whatever is noted: at the `remaining`th note from now that begins so."""
+
+    prefix: str
+    remaining: int
+    act: Callable[[], None]
+
+
 class Trace:
     """What happened, as one hash, and the last of it as text."""
 
@@ -69,8 +78,7 @@ class Trace:
         self.everything: list[str] | None = None
         self.count = 0
         self.is_closed = False
-        self.crashes: dict[int, Callable[[], None]] = {}
-        """Number of a note → what to do in that moment."""
+        self.ambushes: list[Ambush] = []
 
     def note(self, what: str) -> None:
         if self.is_closed:
@@ -81,9 +89,11 @@ class Trace:
         self.count += 1
         if self.everything is not None:
             self.everything.append(line)
-        crash = self.crashes.pop(self.count, None)
-        if crash is not None:
-            crash()
+        for ambush in [one for one in self.ambushes if what.startswith(one.prefix)]:
+            ambush.remaining -= 1
+            if ambush.remaining == 0:
+                self.ambushes.remove(ambush)
+                ambush.act()
 
     def digest(self) -> str:
         return self._hash.hexdigest()

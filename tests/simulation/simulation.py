@@ -15,7 +15,7 @@ import structlog
 from simulated_customers import Customers
 from simulated_server import MICROS, SECRET, Plan, Server, close_all
 from simulated_truth import LOST_BY_WHO_IS_WELL, is_quiet, wrong_after_a_restart, wrong_at_the_end, wrong_now
-from simulated_world import Dangers, Trace, World, open_blank_database
+from simulated_world import Ambush, Dangers, Trace, World, open_blank_database
 from virtual_loop import Killed, VirtualLoop, current_process, settle_down
 
 import pinxit.catalog.entry
@@ -32,6 +32,17 @@ from pinxit.webhooks.secret import WebhookSecrets, new_salt
 
 ACCOUNTS = ("acct_one", "acct_two")
 HAS_WEBHOOK = {"acct_one"}
+MOMENTS = (
+    ("", 160),
+    ("commit", 60),
+    ("commit open_", 6),
+    ("commit settle", 4),
+    ("commit fail", 4),
+    ("commit take_over", 6),
+    ("painted", 6),
+    ("file", 6),
+)
+"""When something can happen: how a note begins, and at which such note at the latest."""
 CALM_SECONDS = 2000.0
 """How long, in virtual seconds, everything may take to end once nothing goes wrong any more."""
 
@@ -149,13 +160,13 @@ class _Story:
         self.customers = Customers(world, self.servers, callers)
         world.become_dangerous(_draw_dangers(random))
         trouble = [asyncio.create_task(self._make_trouble(random)) for _ in range(random.randrange(3))]
-        self._crash_at_some_notes()
+        self._lie_in_wait()
         visits = [asyncio.create_task(self.customers.visit(random.randrange(2, 5))) for _ in range(3)]
         await asyncio.wait(visits, timeout=400.0)
         self._look()
         for task in trouble:
             task.cancel()
-        world.trace.crashes.clear()
+        world.trace.ambushes.clear()
         world.become_calm()
         await self._get_everything_up()
         await asyncio.gather(*visits)
@@ -220,15 +231,27 @@ class _Story:
         self.world.trace.note(f"{server.process.name} goes on")
         server.process.wake()
 
-    def _crash_at_some_notes(self) -> None:
-        """In the middle of whatever is being noted then."""
+    def _lie_in_wait(self) -> None:
+        """Something happens to the process that is in the middle of something."""
         random = self.world.random
         for _ in range(random.choice((0, 0, 1, 1, 2, 3))):
-            self.world.trace.crashes[self.world.trace.count + random.randrange(3, 160)] = self._crash_one
+            act = random.choice((self._crash_one, self._crash_one, self._stall_one))
+            prefix, most = random.choice(MOMENTS)
+            self.world.trace.ambushes.append(Ambush(prefix, random.randrange(1, most), act))
+
+    def _stall_one(self) -> None:
+        """The one that is at work just now; nobody waits for how that goes on."""
+        process = current_process()
+        for server in self.servers:
+            if server.process is process:
+                self.world.loop.create_task(self._stall(server, self.world.random), context=Context())
+                process.stall()
 
     def _crash_one(self) -> None:
-        if self.servers:
-            self._crash(self.world.random.choice(self.servers))
+        process = current_process()
+        at_work = [server for server in self.servers if server.process is process]
+        if at_work or self.servers:
+            self._crash(self.world.random.choice(at_work or self.servers))
 
     def _crash(self, server: Server) -> None:
         if server not in self.servers or not server.is_up:

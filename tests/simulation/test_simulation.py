@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pinxit.generations import repository
+from pinxit.ledger import ledger
+from pinxit.library.library import Library
 from simulation import run
 
 BATCHES, SEEDS_IN_BATCH = 30, 10
@@ -56,6 +59,25 @@ def test_runs_are_long_enough_to_mean_something() -> None:
     outcomes = [run(seed) for seed in range(20)]
     assert sum(outcome.steps for outcome in outcomes) / len(outcomes) >= 500
     assert sum(outcome.orders for outcome in outcomes) >= 100
+
+
+async def _keep_nothing(self: Library, storage_key: str, data: bytes) -> None:
+    """As if the disk had taken it."""
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "broken", "what"),
+    [
+        (ledger, "void", lambda *_, **__: True, "money is held"),
+        (Library, "keep", _keep_nothing, "has a row and no durable file"),
+        (repository, "has_ended_as", lambda *_: False, "was taken over from a process that is well"),
+    ],
+)
+def test_it_notices(monkeypatch: pytest.MonkeyPatch, place: object, name: str, broken: object, what: str) -> None:
+    """The negative control: what is broken here is found."""
+    monkeypatch.setattr(place, name, broken)
+    found = (any(what in problem for problem in run(seed).problems) for seed in range(60))
+    assert any(found)
 
 
 @pytest.mark.skipif("PINXIT_SIMULATION_SEED" not in os.environ, reason="only to replay the run of one seed")
