@@ -122,14 +122,15 @@ def hold(
     if api_key_id is not None and micros:
         budgets.hold(connection, api_key_id, account_id, micros, spending_limits or {}, now=now)
     connection.execute(
-        holds.insert().values(
-            generation_id=generation_id,
-            ledger_account_id=source,
-            amount_micros=micros,
-            status=HoldStatus.HELD.value,
-            created_at=now,
-            api_key_id=api_key_id,
-        )
+        holds.insert(),
+        {
+            "generation_id": generation_id,
+            "ledger_account_id": source,
+            "amount_micros": micros,
+            "status": HoldStatus.HELD.value,
+            "created_at": now,
+            "api_key_id": api_key_id,
+        },
     )
 
 
@@ -191,16 +192,17 @@ def _transfer(
     """Take from one, give to the other, and write it down; the row is never changed again (a trigger sees to it)."""
     try:
         connection.execute(
-            transfers.insert().values(
-                id=new_id("tr"),
-                kind=kind.value,
-                debit_id=source,
-                credit_id=target,
-                amount_micros=micros,
-                generation_id=generation_id,
-                reference=reference,
-                created_at=now,
-            )
+            transfers.insert(),
+            {
+                "id": new_id("tr"),
+                "kind": kind.value,
+                "debit_id": source,
+                "credit_id": target,
+                "amount_micros": micros,
+                "generation_id": generation_id,
+                "reference": reference,
+                "created_at": now,
+            },
         )
     except IntegrityError as error:
         raise Conflict("This transfer has been made already.", param="reference") from error

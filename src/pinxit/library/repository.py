@@ -15,22 +15,23 @@ from pinxit.library.image import Image
 
 def insert(connection: Connection, image: Image) -> None:
     connection.execute(
-        images.insert().values(
-            id=image.id,
-            generation_id=image.generation_id,
-            account_id=image.account_id,
-            position=image.position,
-            storage_key=image.storage_key,
-            encoding=image.encoding.value,
-            width=image.size.width,
-            height=image.size.height,
-            size_bytes=image.size_bytes,
-            sha256=image.sha256,
-            seed=image.seed,
-            seconds=image.seconds,
-            url_expires_at=image.url_expires_at,
-            created_at=image.created_at,
-        )
+        images.insert(),
+        {
+            "id": image.id,
+            "generation_id": image.generation_id,
+            "account_id": image.account_id,
+            "position": image.position,
+            "storage_key": image.storage_key,
+            "encoding": image.encoding.value,
+            "width": image.size.width,
+            "height": image.size.height,
+            "size_bytes": image.size_bytes,
+            "sha256": image.sha256,
+            "seed": image.seed,
+            "seconds": image.seconds,
+            "url_expires_at": image.url_expires_at,
+            "created_at": image.created_at,
+        },
     )
 
 
