@@ -94,8 +94,8 @@ class PaintOrder:
     images: tuple[Pixels, ...] = ()
     """Pictures to begin from, each in the order's size; none: from noise."""
     mask: Pixels | None = None
-    """Where to paint: mode L in the order's size, 255 paint, 0 keep, between: blend; None: everywhere. Only with images:
-    where it says keep, what is painted has the first picture's pixels.
+    """Where to paint: mode L in the order's size, 255 paint, 0 keep, between: blend; None: everywhere. Only with
+    images: where it says keep, what is painted has the first picture's pixels.
     """
     strength: float | None = None
     """How far from the first picture to go, above 0 to 1; only with images. None where the model has none."""

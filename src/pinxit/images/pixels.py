@@ -5,7 +5,7 @@ from typing import Literal
 
 Mode = Literal["L", "RGB", "RGBA"]
 """Brightness alone, as of a mask; colours; colours and how opaque they are."""
-_BYTES_PER_PIXEL = {"L": 1, "RGB": 3, "RGBA": 4}
+BYTES_PER_PIXEL = {"L": 1, "RGB": 3, "RGBA": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Pixels:
     data: bytes
 
     def __post_init__(self) -> None:
-        expected = self.width * self.height * _BYTES_PER_PIXEL[self.mode]
+        expected = self.width * self.height * BYTES_PER_PIXEL[self.mode]
         if len(self.data) != expected:
             raise ValueError(
                 f"a {self.width}x{self.height} {self.mode} picture has {expected} bytes, not {len(self.data)}"

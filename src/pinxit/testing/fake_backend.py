@@ -25,6 +25,8 @@ from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolati
 from pinxit.images.pixels import Mode, Pixels
 from pinxit.images.size import Size
 
+_DEFAULT_STRENGTH = 0.7
+
 SIZES = tuple(Size.parse(text) for text in ("256x256", "512x512", "1024x1024", "1024x1536", "1536x1024"))
 
 FAKE_1 = ModelSpec(
@@ -43,6 +45,10 @@ FAKE_1 = ModelSpec(
         styles=("vivid", "natural"),
         transparent=True,
         streaming=True,
+        edits=True,
+        mask=True,
+        max_images=4,
+        strength=Range(0.01, 1.0, _DEFAULT_STRENGTH),
     ),
     owned_by="pinxit",
     licence="Apache-2.0",
@@ -53,7 +59,8 @@ Failure = Callable[[PaintOrder], Exception | None]
 
 
 class FakeBackend(Backend):
-    """Paints the model `fake-1`: every size up to 1536x1024, transparency, previews, negative prompts, two styles.
+    """Paints the model `fake-1`: every size up to 1536x1024, transparency, previews, negative prompts, two styles,
+    edits with masks.
 
     Args:
         open_error: the sentence of the StartupError that open() raises; empty: it opens.
@@ -182,8 +189,30 @@ FAILURES: Mapping[str, Callable[[], Exception]] = {
 
 
 def paint(order: PaintOrder, seed: int) -> Pixels:
-    """The picture that `fake-1` paints: from the order and this seed alone."""
-    return gradient(order.size, "RGBA" if order.transparent else "RGB", _colours(order, seed))
+    """The picture that `fake-1` paints: from the order and this seed alone.
+
+    An edit is the first picture with so much of the gradient over it as `strength` says, where the mask lets it.
+    """
+    painted = gradient(order.size, "RGBA" if order.transparent else "RGB", _colours(order, seed))
+    return edit(order, painted) if order.images else painted
+
+
+def edit(order: PaintOrder, painted: Pixels) -> Pixels:
+    """`painted` over the first picture of the order, as strongly as it says and where its mask lets it."""
+    from PIL import Image  # here, not above: models() is asked without loading anything heavy
+
+    def image_of(pixels: Pixels) -> Image.Image:
+        return Image.frombytes(pixels.mode, (pixels.width, pixels.height), pixels.data)
+
+    first = image_of(order.images[0])
+    if first.mode == "RGBA" and painted.mode == "RGB":
+        first = Image.alpha_composite(Image.new("RGBA", first.size, "white"), first)
+    first = first.convert(painted.mode)
+    strength = _DEFAULT_STRENGTH if order.strength is None else order.strength
+    blended = Image.blend(first, image_of(painted), strength)
+    if order.mask is not None:
+        blended = Image.composite(blended, first, image_of(order.mask))
+    return Pixels(painted.width, painted.height, painted.mode, blended.tobytes())
 
 
 def gradient(size: Size, mode: Mode, colours: bytes) -> Pixels:
@@ -206,7 +235,8 @@ def preview_steps(order: PaintOrder) -> set[int]:
 
 def _colours(order: PaintOrder, seed: int) -> bytes:
     words = (order.model, order.prompt, order.negative_prompt, order.style, order.num_inference_steps)
-    return hashlib.sha256(repr((*words, order.guidance_scale, seed)).encode()).digest()
+    others = [hashlib.sha256(image.data).hexdigest() for image in order.images[1:]]
+    return hashlib.sha256(repr((*words, order.guidance_scale, seed, *others)).encode()).digest()
 
 
 def _file(variable: str) -> Path | None:
