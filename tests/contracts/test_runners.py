@@ -2,12 +2,15 @@
 
 import asyncio
 import gc
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
 from pinxit.backends.interface import PaintedImage, PaintOrder, PaintUsage, Progress, Queued
 from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation
+from pinxit.images.pixels import Mode, Pixels
 from pinxit.images.size import Size
 from pinxit.runners.inline import InlineRunner
 from pinxit.runners.interface import PainterDied, Runner, Status
@@ -82,6 +85,34 @@ async def test_previews_arrive(make_runner: MakeRunner) -> None:
     [progress] = [event for event in events if isinstance(event, Progress) and event.preview]
     assert progress.preview is not None
     assert (progress.step, progress.preview.width, progress.preview.mode) == (2, 64, "RGB")
+
+
+def make_edit(size: Size, modes: list[Mode]) -> PaintOrder:
+    """An edit of noisy pictures, so that a byte in the wrong place is seen."""
+    noise = random.Random(1).randbytes(size.width * size.height * 4)
+    pictures = [Pixels(size.width, size.height, mode, noise[: size.width * size.height * len(mode)]) for mode in modes]
+    mask = Pixels(size.width, size.height, "L", noise[-size.width * size.height :])
+    return PaintOrder("fake-1", "a fox", size, (40, 41), 2, images=tuple(pictures), mask=mask, strength=0.4)
+
+
+async def test_an_edit_arrives_with_its_pictures_mask_and_strength(make_runner: MakeRunner) -> None:
+    runner = await make_runner()
+    order = make_edit(Size(256, 192), ["RGBA", "RGB", "RGBA"])
+
+    painted = [event.pixels async for event in runner.paint(order) if isinstance(event, PaintedImage)]
+
+    assert painted == [paint(order, seed) for seed in order.seeds]
+    for other in (replace(order, strength=0.5), replace(order, mask=None), replace(order, images=order.images[:2])):
+        assert paint(other, 40) != painted[0]
+
+
+async def test_sixteen_large_pictures_arrive(make_runner: MakeRunner) -> None:
+    runner = await make_runner()
+    order = make_edit(Size(1792, 1024), ["RGBA"] * 16)
+
+    painted = [event.pixels async for event in runner.paint(order) if isinstance(event, PaintedImage)]
+
+    assert painted == [paint(order, seed) for seed in order.seeds]
 
 
 async def test_orders_are_painted_side_by_side(make_runner: MakeRunner) -> None:

@@ -14,9 +14,10 @@ WEIGHTS = Path(__file__).parent / "weights"
 TEXT = "text.onnx"
 DENOISER = "denoiser.onnx"
 DECODER = "decoder.onnx"
+ENCODER = "encoder.onnx"
 VOCABULARY = "vocab.txt"
 NULL_TEXT = "null_text.npz"
-_NEEDED = frozenset({TEXT, DENOISER, DECODER, VOCABULARY, NULL_TEXT})
+_NEEDED = frozenset({TEXT, DENOISER, DECODER, ENCODER, VOCABULARY, NULL_TEXT})
 
 _MANIFEST = "manifest.json"
 _REMEDY = "install Pinxit again"

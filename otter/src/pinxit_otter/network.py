@@ -1,4 +1,4 @@
-"""The three networks of otter-1 in onnxruntime: text encoder, denoiser, decoder.
+"""The four networks of otter-1 in onnxruntime: text encoder, denoiser, and the decoder and encoder of pictures.
 
 Their weights lie in the files as int8 and half precision; onnxruntime turns them into single precision while loading
 and computes in that.
@@ -63,6 +63,7 @@ class Network:
         self._text = self._session(files, manifest.TEXT)
         self._denoiser = self._session(files, manifest.DENOISER)
         self._decoder = self._session(files, manifest.DECODER)
+        self._encoder = self._session(files, manifest.ENCODER)
         with np.load(io.BytesIO(files.read_verified(manifest.NULL_TEXT))) as null:
             self.null_text = Text(null["states"], null["pooled"], null["mask"])
         """What the denoiser learnt to read when nothing is said: the default of the unwanted text."""
@@ -72,7 +73,7 @@ class Network:
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Three pools of threads share the cores with each other and with the API: they must sleep while they wait.
+        # Four pools of threads share the cores with each other and with the API: they must sleep while they wait.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return ort.InferenceSession(files.read_verified(name), options, providers=["CPUExecutionProvider"])
 
@@ -109,6 +110,12 @@ class Network:
         (pictures,) = self._decoder.run(None, {"latents": latents[None]})
         picture: Picture = np.rint(pictures[0]).astype(np.uint8)
         return picture
+
+    def encode_picture(self, picture: Picture) -> Latents:
+        """The latents that `decode` makes this picture (128, 128, 3) of, or nearly, always one at a time."""
+        (latents,) = self._encoder.run(None, {"picture": picture[None].astype(np.float32)})
+        encoded: Latents = latents[0]
+        return encoded
 
     def prove_batch_size(self, at_most: int = MAX_BATCH) -> int:
         """The largest batch in which, and in all smaller ones, pictures have the bits they have when painted alone.

@@ -16,9 +16,11 @@ import numpy as np
 
 from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder, PaintUsage, Progress
 from pinxit.errors import BackendError, BackendUnavailable, PinxitError
+from pinxit.images.pixels import Pixels
+from pinxit_otter.beginning import Beginning, begin
 from pinxit_otter.enlarge import enlarge
 from pinxit_otter.network import Network, StepInput, Text
-from pinxit_otter.sampler import Latents, noise, preview_steps, time_at
+from pinxit_otter.sampler import Latents, noise, preview_steps, steps_from, time_at
 from pinxit_otter.spec import LATENT_TOKENS, OTTER_1, STYLE_WORDS
 
 MAX_UNTAKEN = 2
@@ -41,11 +43,17 @@ class Work:
     sentence: tuple[int, ...]
     unwanted_sentence: tuple[int, ...] | None
     guidance: float
+    start: float
+    """The time at which its pictures begin: 1, or the strength of an edit."""
+    steps: int
+    """From there to the end."""
     previews_after: frozenset[int]
     unstarted: deque[int]
     unpainted: int
     untaken: int = 0
     texts: tuple[Text, Text] | None = None
+    beginning: Beginning | None = None
+    """Of an edit, once its first picture has begun."""
 
 
 @dataclass(eq=False, slots=True)
@@ -58,8 +66,12 @@ class Picture:
     done: int = 0
 
     @property
-    def steps(self) -> int:
-        return self.work.order.num_inference_steps
+    def time(self) -> float:
+        return time_at(self.done, self.work.steps, self.work.start)
+
+    @property
+    def noise(self) -> Latents:
+        return noise(self.work.order.seeds[self.index])
 
 
 class Painter:
@@ -128,15 +140,21 @@ class Painter:
 
     def _read(self, order: PaintOrder, deliver: Callable[[Message], None]) -> Work:
         pieces = self._network.word_pieces
-        default = OTTER_1.capabilities.guidance_scale
-        assert default is not None
+        can = OTTER_1.capabilities
+        assert can.guidance_scale is not None
+        assert can.strength is not None
+        strength = can.strength.default if order.strength is None else order.strength
+        start = strength if order.images else 1.0
+        steps = steps_from(start, order.num_inference_steps)
         return Work(
             order=order,
             deliver=deliver,
             sentence=pieces.sentence(order.prompt, STYLE_WORDS.get(order.style or "", "")),
             unwanted_sentence=pieces.sentence(order.negative_prompt) if order.negative_prompt else None,
-            guidance=default.default if order.guidance_scale is None else order.guidance_scale,
-            previews_after=preview_steps(order.previews, order.num_inference_steps),
+            guidance=can.guidance_scale.default if order.guidance_scale is None else order.guidance_scale,
+            start=start,
+            steps=steps,
+            previews_after=preview_steps(order.previews, steps),
             unstarted=deque(range(len(order.seeds))),
             unpainted=len(order.seeds),
         )
@@ -188,7 +206,9 @@ class Painter:
                 self._text(work.sentence),
                 self._network.null_text if unwanted is None else self._text(unwanted),
             )
-        picture.latents = noise(work.order.seeds[picture.index])
+        if work.order.images and work.beginning is None:
+            work.beginning = begin(work.order, self._network.encode_picture)
+        picture.latents = picture.noise if work.beginning is None else work.beginning.at(work.start, picture.noise)
 
     def _text(self, sentence: tuple[int, ...]) -> Text:
         text = self._texts.pop(sentence, None) or self._network.encode(sentence)
@@ -201,14 +221,14 @@ class Painter:
         previewed = [picture.done + 1 in picture.work.previews_after for picture in batch]
         after, ends = self._network.step([_step_input(picture) for picture in batch], ends=any(previewed))
         for place, picture in enumerate(batch):
-            picture.latents = after[place]
             picture.done += 1
+            picture.latents = _held(picture, after[place], picture.time)
             preview = None
             if ends is not None and previewed[place]:
-                preview = enlarge(self._network.decode(ends[place]), picture.work.order.size)
-            picture.work.deliver(Progress(picture.index, picture.done, picture.steps, preview))
+                preview = self._show(picture.work, _held(picture, ends[place], 0.0))
+            picture.work.deliver(Progress(picture.index, picture.done, picture.work.steps, preview))
         with self._wake:
-            done = [picture for picture in self._easel if picture.done == picture.steps]
+            done = [picture for picture in self._easel if picture.done == picture.work.steps]
             self._easel = [picture for picture in self._easel if picture not in done]
             self._finished += done
 
@@ -231,12 +251,17 @@ class Painter:
             return
         if picture.latents is None or not np.isfinite(picture.latents).all():
             raise BackendError
-        pixels = enlarge(self._network.decode(picture.latents), work.order.size)
+        pixels = self._show(work, picture.latents)
         work.deliver(PaintedImage(picture.index, work.order.seeds[picture.index], pixels))
         work.unpainted -= 1
         if work.unpainted == 0:
             work.deliver(PaintUsage(len(work.sentence) - 2, LATENT_TOKENS * len(work.order.seeds)))
             self._end(work, None)
+
+    def _show(self, work: Work, latents: Latents) -> Pixels:
+        """The latents as a picture in the order's size."""
+        pixels = enlarge(self._network.decode(latents), work.order.size)
+        return pixels if work.beginning is None else work.beginning.put_back(pixels)
 
     @contextmanager
     def _answering_for(self, works: Iterable[Work]) -> Iterator[None]:
@@ -263,14 +288,20 @@ class Painter:
         self._finished = [picture for picture in self._finished if picture.work is not work]
 
 
+def _held(picture: Picture, painted: Latents, time: float) -> Latents:
+    """What was painted, without the positions that a mask keeps."""
+    beginning = picture.work.beginning
+    return painted if beginning is None else beginning.kept_at(time, picture.noise, painted)
+
+
 def _step_input(picture: Picture) -> StepInput:
     work = picture.work
     assert picture.latents is not None
     assert work.texts is not None
     return StepInput(
         latents=picture.latents,
-        t=time_at(picture.done, picture.steps),
-        t_next=time_at(picture.done + 1, picture.steps),
+        t=picture.time,
+        t_next=time_at(picture.done + 1, work.steps, work.start),
         guidance=work.guidance,
         wanted=work.texts[0],
         unwanted=work.texts[1],

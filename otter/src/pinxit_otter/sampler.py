@@ -6,6 +6,7 @@ import numpy.typing as npt
 from pinxit_otter.spec import LATENT_TOKENS
 
 LATENT_CHANNELS = 16
+LATENT_SIDE = 8
 
 Latents = npt.NDArray[np.float32]
 """(64, 16): the positions of an 8×8 grid, row by row from the top left."""
@@ -21,9 +22,14 @@ def noise(seed: int) -> Latents:
     return generator.standard_normal((LATENT_TOKENS, LATENT_CHANNELS), dtype=np.float32)
 
 
-def time_at(step: int, steps: int) -> float:
-    """The time after `step` of `steps`: 1 is noise, 0 is the picture."""
-    return (steps - step) / steps
+def steps_from(start: float, steps: int) -> int:
+    """How many of `steps` from noise to picture are left for the way from the time `start`: at least one."""
+    return max(1, round(start * steps))
+
+
+def time_at(step: int, steps: int, start: float = 1.0) -> float:
+    """The time after `step` of `steps` that begin at `start`: 1 is noise, 0 is the picture."""
+    return start * ((steps - step) / steps)
 
 
 def preview_steps(previews: int, steps: int) -> frozenset[int]:

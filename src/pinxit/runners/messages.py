@@ -1,5 +1,7 @@
 """What the frames say: orders, events and errors, to and from their frames. Pure translation.
 
+Pixels are the payload; of an order's pictures and its mask, one after the other. The header says their shapes.
+
     runner → painter   paint(id, order)  cancel(id)  taken(id)  ping  close
     painter → runner   ready  failed(reason)  event(id, …)  done(id)  error(id, …)  pong(orders)
     worker → hub       paint(id, order, ready_timeout_seconds)  cancel(id)  taken(id)  ping
@@ -8,14 +10,14 @@
 `taken` says that the reader has taken one picture of the order, so that the painter may send another one.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import wraps
 from typing import Any, TypeVar
 
 from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder, PaintUsage, Progress, Queued
 from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, PinxitError
-from pinxit.images.pixels import Pixels
+from pinxit.images.pixels import BYTES_PER_PIXEL, Pixels
 from pinxit.images.size import Size
 from pinxit.runners.frames import Frame, FrameError
 from pinxit.runners.interface import PainterDied, RunnerState, Status
@@ -38,17 +40,29 @@ def _refusing_nonsense(read: Callable[[Frame], T]) -> Callable[[Frame], T]:
 
 def order_frame(order_id: int, order: PaintOrder, ready_timeout_seconds: float | None = None) -> Frame:
     """The frame `paint`. A painter that is sent one is ready; for a hub it says how long the order waits for that."""
-    header = {"type": "paint", "id": order_id, "order": asdict(order) | {"size": str(order.size)}}
+    said = {field.name: getattr(order, field.name) for field in fields(order)} | {
+        "size": str(order.size),
+        "images": [_shape(image) for image in order.images],
+        "mask": _shape(order.mask) if order.mask else None,
+    }
+    pictures = order.images if order.mask is None else (*order.images, order.mask)
+    header = {"type": "paint", "id": order_id, "order": said}
     if ready_timeout_seconds is not None:
         header["ready_timeout_seconds"] = ready_timeout_seconds
-    return Frame(header)
+    return Frame(header, b"".join(picture.data for picture in pictures))
 
 
 @_refusing_nonsense
 def read_order(frame: Frame) -> PaintOrder:
     """The order of a frame `paint`. Raises FrameError."""
     order = dict(frame.header["order"])
-    return PaintOrder(**order | {"size": Size.parse(order["size"]), "seeds": tuple(order["seeds"])})
+    shapes = [*order["images"], *([] if order["mask"] is None else [order["mask"]])]
+    pictures = _cut(frame.payload, shapes)
+    pixels = {
+        "images": tuple(pictures[: len(order["images"])]),
+        "mask": None if order["mask"] is None else pictures[-1],
+    }
+    return PaintOrder(**order | {"size": Size.parse(order["size"]), "seeds": tuple(order["seeds"])} | pixels)
 
 
 @_refusing_nonsense
@@ -141,8 +155,25 @@ def _pixels(frame: Frame) -> Pixels:
     return Pixels(_int(frame, "width"), _int(frame, "height"), frame.header["mode"], frame.payload)
 
 
+def _cut(payload: bytes, shapes: Sequence[Mapping[str, Any]]) -> list[Pixels]:
+    """Pictures of these shapes that lie one after the other. Raises ValueError unless they fill the payload."""
+    left = memoryview(payload)
+    pictures = []
+    for shape in shapes:
+        width, height, mode = _whole(shape["width"], "width"), _whole(shape["height"], "height"), shape["mode"]
+        size = width * height * BYTES_PER_PIXEL[mode]
+        pictures.append(Pixels(width, height, mode, bytes(left[:size])))
+        left = left[size:]
+    if left:
+        raise ValueError("more bytes than pictures")
+    return pictures
+
+
 def _int(frame: Frame, name: str) -> int:
-    value = frame.header[name]
+    return _whole(frame.header[name], name)
+
+
+def _whole(value: Any, name: str) -> int:
     if type(value) is not int:
         raise TypeError(f"{name} is not an integer")
     return value

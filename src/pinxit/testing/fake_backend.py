@@ -59,7 +59,7 @@ Failure = Callable[[PaintOrder], Exception | None]
 
 
 class FakeBackend(Backend):
-    """Paints the model `fake-1`: every size up to 1536x1024, transparency, previews, negative prompts, two styles, and
+    """Paints the model `fake-1`: every size up to 1536x1024, transparency, previews, negative prompts, two styles,
     edits with masks.
 
     Args:

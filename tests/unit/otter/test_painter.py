@@ -10,12 +10,14 @@ from painting import MakeOrder, all_events
 
 from pinxit.backends.interface import PaintedImage, PaintUsage, Progress, Queued
 from pinxit.errors import BackendError, BackendUnavailable
+from pinxit.images.pixels import Pixels
 from pinxit_otter.backend import OtterBackend
 from pinxit_otter.enlarge import Picture
 from pinxit_otter.manifest import VOCABULARY, WEIGHTS
 from pinxit_otter.network import StepInput, Text
 from pinxit_otter.painter import MAX_UNTAKEN, Painter
-from pinxit_otter.sampler import Latents
+from pinxit_otter.sampler import Latents, noise
+from pinxit_otter.spec import OTTER_1
 from pinxit_otter.wordpiece import WordPieces
 
 
@@ -31,6 +33,9 @@ class FakeNetwork:
         self.times: list[list[float]] = []
         self.encoded: list[tuple[int, ...]] = []
         self.decoded = 0
+        self.pictures_encoded = 0
+        self.inputs: list[Latents] = []
+        """The latents of the first picture of each batch."""
         self.fails: Exception | None = None
         self.answer = 0.0
 
@@ -42,6 +47,7 @@ class FakeNetwork:
     def step(self, inputs: Sequence[StepInput], *, ends: bool = False) -> tuple[Latents, Latents | None]:
         self.batches.append([one.guidance for one in inputs])
         self.times.append([one.t for one in inputs])
+        self.inputs.append(inputs[0].latents)
         self.arrived.release()
         self.gate.acquire()
         if self.fails is not None:
@@ -52,6 +58,10 @@ class FakeNetwork:
     def decode(self, latents: Latents) -> Picture:
         self.decoded += 1
         return np.zeros((128, 128, 3), np.uint8)
+
+    def encode_picture(self, picture: Picture) -> Latents:
+        self.pictures_encoded += 1
+        return np.ones((64, 16), np.float32)
 
     def open_gate(self) -> None:
         self.gate.release(10_000)
@@ -247,3 +257,89 @@ async def test_previews_come_with_the_progress(
     shown = [event for event in events if isinstance(event, Progress) and event.preview is not None]
     assert [event.step for event in shown] == [2, 4, 6]
     assert {(event.preview.width, event.preview.height) for event in shown if event.preview} == {(256, 256)}
+
+
+IMAGE = Pixels(256, 256, "RGB", b"\x07" * (3 * 256 * 256))
+RIGHT = Pixels(256, 256, "L", (bytes(128) + b"\xff" * 128) * 256)
+
+
+async def test_an_edit_does_its_share_of_the_steps_and_says_so(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    network.open_gate()
+    order = make_order(images=(IMAGE,), strength=0.5, num_inference_steps=8, seeds=(1, 2), previews=1)
+    events = await all_events(backend.generate(order))
+    steps = [event for event in events if isinstance(event, Progress)]
+    assert [(event.step, event.steps) for event in steps if event.index == 1] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [event.step for event in steps if event.preview] == [2, 2]
+    assert network.times == [[pytest.approx(time)] * 2 for time in (0.5, 0.375, 0.25, 0.125)]
+    assert np.array_equal(network.inputs[0], (np.float32(0.5) + np.float32(0.5) * noise(1)))
+    assert network.pictures_encoded == 1
+
+
+async def test_an_edit_without_strength_has_the_usual_one(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    network.open_gate()
+    await all_events(backend.generate(make_order(images=(IMAGE,))))
+    strength = OTTER_1.capabilities.strength
+    assert strength is not None
+    assert network.times[0] == [strength.default]
+
+
+async def test_what_the_mask_keeps_is_put_back_after_each_step(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    network.open_gate()
+    network.answer = 5.0
+    order = make_order(images=(IMAGE,), mask=RIGHT, strength=1.0, num_inference_steps=4)
+    [*_, painted, _] = await all_events(backend.generate(order))
+    for time, seen in zip((0.75, 0.5, 0.25), network.inputs[1:], strict=True):
+        left, right = np.split(seen.reshape(8, 8, 16), 2, axis=1)
+        assert (right == 5.0).all()
+        assert np.allclose(left, (1 - time) + time * noise(1).reshape(8, 8, 16)[:, :4])
+    assert isinstance(painted, PaintedImage)
+    rows = np.frombuffer(painted.pixels.data, np.uint8).reshape(256, 256, 3)
+    assert (rows[:, :128] == 7).all()
+    assert (rows[:, 130:] == 0).all()
+
+
+async def test_previews_of_a_masked_edit_have_what_is_kept(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    network.open_gate()
+    order = make_order(images=(IMAGE,), mask=RIGHT, strength=1.0, num_inference_steps=4, previews=2)
+    shown = [event.preview for event in await all_events(backend.generate(order)) if isinstance(event, Progress)]
+    previews = [np.frombuffer(one.data, np.uint8).reshape(256, 256, 3) for one in shown if one]
+    assert len(previews) == 2
+    assert all((preview[:, :128] == 7).all() for preview in previews)
+
+
+async def test_a_cancelled_edit_leaves_between_steps(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    order = make_order(images=(IMAGE,), mask=RIGHT, strength=1.0, num_inference_steps=50)
+    task = asyncio.create_task(all_events(backend.generate(order)))
+    await network.arrival()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert in_hand(backend) == 0
+    network.open_gate()
+    assert len(await all_events(backend.generate(make_order()))) == 5
+    assert (network.pictures_encoded, network.decoded) == (1, 1)
+
+
+async def test_an_edit_whose_picture_cannot_be_read_ends_alone(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(picture: Picture) -> Latents:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(network, "encode_picture", refuse)
+    network.open_gate()
+    plain = asyncio.create_task(all_events(backend.generate(make_order())))
+    with pytest.raises(BackendError):
+        await all_events(backend.generate(make_order(images=(IMAGE,))))
+    assert len(await plain) == 5
+    assert in_hand(backend) == 0

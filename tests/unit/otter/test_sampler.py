@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pinxit.backends.interface import MAX_SEED
-from pinxit_otter.sampler import noise, preview_steps, time_at
+from pinxit_otter.sampler import noise, preview_steps, steps_from, time_at
 
 
 def test_a_seed_is_always_the_same_noise() -> None:
@@ -31,6 +31,22 @@ def test_time_goes_from_noise_to_picture(steps: int) -> None:
     assert times[0] == 1
     assert times[-1] == 0
     assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("start", [0.05, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("steps", [1, 3, 8, 50])
+def test_an_edit_goes_from_its_strength_in_its_share_of_the_steps(start: float, steps: int) -> None:
+    left = steps_from(start, steps)
+    times = [time_at(step, left, start) for step in range(left + 1)]
+    assert abs(left - start * steps) <= 0.5 or left == 1
+    assert (times[0], times[-1]) == (start, 0)
+    assert times == sorted(times, reverse=True)
+
+
+def test_all_the_way_has_all_the_steps_at_the_same_times() -> None:
+    for steps in range(1, 51):
+        assert steps_from(1.0, steps) == steps
+        assert [time_at(step, steps, 1.0) for step in range(steps)] == [(steps - step) / steps for step in range(steps)]
 
 
 @pytest.mark.parametrize(

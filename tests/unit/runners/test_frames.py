@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
 from pinxit.backends.interface import PaintedImage, PaintOrder, PaintUsage, Progress, Queued
 from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, StartupError
 from pinxit.images.pixels import Pixels
 from pinxit.images.size import Size
-from pinxit.runners.frames import Frame, FrameError
+from pinxit.runners.frames import LENGTHS_BYTES, Frame, FrameError, pack, unpack, unpack_lengths
 from pinxit.runners.interface import PainterDied, RunnerState, Status
 from pinxit.runners.messages import (
     error_frame,
@@ -19,6 +21,16 @@ from pinxit.runners.messages import (
 )
 
 ORDER = PaintOrder("fake-1", "a fox \ud83d 🦊\n", Size(1536, 1024), (0, 2**32 - 1), 4, 3.5, "blur", "vivid", True, 2)
+EDIT = PaintOrder(
+    "fake-1",
+    "a fox",
+    Size(2, 1),
+    (7,),
+    4,
+    images=(Pixels(2, 1, "RGB", b"abcdef"), Pixels(2, 1, "RGBA", b"\0\1\2\3\n\xff\xfe\xfd")),
+    mask=Pixels(2, 1, "L", b"\0\xff"),
+    strength=0.3,
+)
 PREVIEW = Pixels(2, 1, "RGB", b"abcdef")
 EVENTS = [
     Queued(3),
@@ -29,8 +41,25 @@ EVENTS = [
 ]
 
 
-def test_an_order_arrives_as_it_was_sent() -> None:
-    assert read_order(order_frame(7, ORDER)) == ORDER
+@pytest.mark.parametrize("order", [ORDER, EDIT, replace(EDIT, mask=None, strength=None)])
+def test_an_order_arrives_as_it_was_sent(order: PaintOrder) -> None:
+    sent = order_frame(7, order)
+    start = pack(sent)
+    header_bytes, payload_bytes = unpack_lengths(start[:LENGTHS_BYTES])
+    frame = unpack(start[LENGTHS_BYTES:], sent.payload)
+
+    assert (header_bytes, payload_bytes) == (len(start) - LENGTHS_BYTES, len(sent.payload))
+    assert frame.order_id == 7
+    assert read_order(frame) == order
+
+
+def test_an_order_may_have_as_many_pictures_as_any_model_takes() -> None:
+    size = Size(1792, 1024)
+    picture = Pixels(1792, 1024, "RGBA", bytes(1792 * 1024 * 4))
+    order = PaintOrder("fake-1", "a fox", size, (1,), 4, images=(picture,) * 16, strength=1.0)
+    order = replace(order, mask=Pixels(1792, 1024, "L", bytes(1792 * 1024)))
+
+    assert len(pack(order_frame(1, order))) < 4096
 
 
 @pytest.mark.parametrize("seconds", [None, 0, 1.5])
@@ -102,9 +131,32 @@ def test_the_id_of_an_order_is_an_integer(order_id: object) -> None:
         _ = Frame({"type": "done", "id": order_id}).order_id
 
 
-@pytest.mark.parametrize("changes", [{"size": "huge"}, {"seeds": 1}, {"colour": "red"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": "huge"},
+        {"size": "1x2"},
+        {"seeds": 1},
+        {"colour": "red"},
+        {"images": []},
+        {"images": None},
+        {"images": [{"width": 2, "height": 1, "mode": "RGB"}]},
+        {"images": [{"width": 2, "height": 1, "mode": "L"}] * 7},
+        {"images": [{"width": 2, "height": 1, "mode": "CMYK"}] * 2},
+        {"images": [{"width": 2, "height": True, "mode": "RGB"}, {"width": 2, "height": 1, "mode": "RGBA"}]},
+        {"images": [{"width": -2, "height": -1, "mode": "RGB"}, {"width": 2, "height": 1, "mode": "RGBA"}]},
+        {"images": [{"width": 2**40, "height": 2**40, "mode": "RGBA"}] * 2},
+        {"mask": None},
+        {"mask": {"width": 2, "height": 1, "mode": "RGB"}},
+        {"mask": {"width": 1, "height": 2, "mode": "L"}},
+        {"strength": 0},
+        {"strength": "1"},
+        {"strength": float("nan")},
+    ],
+    ids=repr,
+)
 def test_an_order_that_is_none_is_refused(changes: dict[str, object]) -> None:
-    frame = order_frame(1, ORDER)
+    frame = order_frame(1, EDIT)
     frame.header["order"].update(changes)
 
     with pytest.raises(FrameError):

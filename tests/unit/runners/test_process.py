@@ -61,7 +61,7 @@ async def idle(runner: ProcessRunner) -> None:
 
 @pytest.fixture
 async def make_runner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeRunner]:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     runners: list[ProcessRunner] = []
 
     def make(factory: str = FAKE, **settings: object) -> ProcessRunner:
