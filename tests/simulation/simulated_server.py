@@ -165,8 +165,7 @@ class Server:
             "live": len(service._live),
             "tasks": service.live_count,
             "opening": len(service._opening),
-            "to_fail": len(service._to_fail),
-            "left_behind": len(service._left_behind),
+            "endings": service._endings.pending,
         }
         return [f"{self.process.name} still has {name} = {count}" for name, count in held.items() if count]
 

@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
 
 from pinxit import errors
 from pinxit.catalog.catalog import Catalog
@@ -26,7 +25,6 @@ from pinxit.errors import (
     InvalidValue,
     NotFound,
     OrderCancelled,
-    OutcomeUnknown,
     Overloaded,
     PinxitError,
     StillRunning,
@@ -34,13 +32,14 @@ from pinxit.errors import (
 )
 from pinxit.generations import leases, record, repository
 from pinxit.generations.announcing import NOBODY, Announcer
+from pinxit.generations.ending import Endings, facts_of
 from pinxit.generations.generation import Generation, Status
 from pinxit.generations.leases import LEASE, Taken, Tenure
 from pinxit.generations.live import Audience, Live, PreviewListener, ProgressListener
-from pinxit.generations.painting import MAX_ATTEMPTS, Painting, Studio, Work, unknown_outcome
+from pinxit.generations.painting import MAX_ATTEMPTS, Studio, Work, unknown_outcome
 from pinxit.generations.repeat import Repeat, fingerprint
 from pinxit.generations.repository import Attempt, Charge, Lease, LeaseLost
-from pinxit.ids import hide_secrets, new_id, new_image_name
+from pinxit.ids import new_id, new_image_name
 from pinxit.images.decoding import InputPixels
 from pinxit.images.request import ImageRequest
 from pinxit.keys.model import Caller
@@ -137,7 +136,7 @@ class GenerationService:
         self._tenure = tenure
         self._is_billed = is_billed
         self._url_ttl = url_ttl
-        self._announcer = announcer
+        self._endings = Endings(database=database, library=library, announcer=announcer, now=now, tenure=tenure)
         self._once_only = once_only
         self._studio = Studio(
             database=database, runners=runners, library=library, now=now, lease_owner=tenure.owner, once_only=once_only
@@ -146,9 +145,6 @@ class GenerationService:
         self._opening: set[str] = set()
         """Ids of orders on their way into the database, whose painting has not begun."""
         self._tasks: set[asyncio.Task[Generation]] = set()
-        self._to_fail: dict[str, tuple[Generation, PinxitError]] = {}
-        self._left_behind: dict[str, Generation] = {}
-        """Orders that others have, whose files of ours could not be removed yet."""
         self._tending: set[asyncio.Task[None]] = set()
 
     # --- the story ---
@@ -315,7 +311,7 @@ class GenerationService:
             # It may be there, or come to be there in a moment: nobody will paint it, so it is to end.
             with suppress(LeaseLost):
                 await self._fail(generation, error)
-            self._to_fail[generation.id] = generation, error
+            self._endings.fail_later(generation, error)
             raise
         place.confirm()
         return opened_id
@@ -330,12 +326,12 @@ class GenerationService:
                 started = monotonic()
                 painting = await self._studio.paint(work, live)
                 live.is_final = True
-            settled = await self._settle(work, painting)
+            settled = await self._endings.settle(work, painting)
             ticket.seconds = monotonic() - started
-            log.info("generation_completed", **_facts(settled), seconds=round(ticket.seconds, 3))
+            log.info("generation_completed", **facts_of(settled), seconds=round(ticket.seconds, 3))
             return settled
         except LeaseLost:
-            await self._leave_to_others(generation)
+            await self._endings.leave_to_others(generation)
             raise
         except PinxitError as error:
             await self._fail(generation, error)
@@ -352,7 +348,7 @@ class GenerationService:
                 stopped = OrderCancelled()
                 await self._fail(generation, stopped)
             elif self._tenure.is_server and generation.storage_keys and not live.audience.waiting:
-                await self._let_go(generation)
+                await self._endings.let_go(generation)
             else:
                 await self._fail(generation, stopped)
             raise stopped from cancelled
@@ -363,103 +359,17 @@ class GenerationService:
             del self._live[generation.id]
             live.end()
 
+    async def _fail(self, generation: Generation, error: PinxitError) -> None:
+        """End the order without pictures; from now on it is too late to cancel it. Raises LeaseLost."""
+        live = self._live.get(generation.id)
+        if live is not None:
+            live.is_final = True
+        await self._endings.fail(generation, error)
+
     def _seconds_left(self, generation: Generation) -> float | None:
         if generation.deadline_at is None:
             return None
         return (generation.deadline_at - self._now()).total_seconds()
-
-    async def _settle(self, work: Work, painting: Painting) -> Generation:
-        """End the order in one transaction. A commit that is in doubt is judged by what the rows say.
-
-        Raises LeaseLost, StorageUnavailable.
-        """
-        images = tuple(painting.images[index] for index in sorted(painting.images))
-        settled = replace(
-            work.generation,
-            status=Status.COMPLETED,
-            images=images,
-            cost_micros=work.order.price_micros_per_image * len(images),
-            input_tokens=painting.usage.input_tokens,
-            output_tokens=painting.usage.output_tokens,
-            started_at=work.generation.created_at,
-            finished_at=self._now(),
-        )
-        unit = partial(
-            repository.settle, generation=settled, record=self._announcer.record, lease_owner=self._tenure.owner
-        )
-        try:
-            await self._database.write(unit)
-        except CommitUnknown:
-            log.warning("settle_in_doubt", generation_id=settled.id)
-            await self._settle_again(unit, settled)
-        self._announcer.wake()
-        return settled
-
-    async def _settle_again(self, unit: Callable[[Connection], None], settled: Generation) -> None:
-        """If this fails too, a reader can still see whether the order has ended. Raises as `_settle`."""
-        try:
-            await self._database.write(unit)
-        except StorageUnavailable:
-            if not await self._database.read(partial(repository.has_ended_as, generation=settled)):
-                raise
-
-    async def _fail(self, generation: Generation, error: PinxitError) -> None:
-        """End the order without pictures and leave no file behind. What cannot be done now, `tend` does later.
-
-        Raises LeaseLost if it ceased to be ours.
-        """
-        live = self._live.get(generation.id)
-        if live is not None:
-            live.is_final = True
-        failed = replace(
-            generation,
-            status=_status_after(error),
-            error_class=error.class_name,
-            error_message=hide_secrets(error.message),
-            finished_at=self._now(),
-        )
-        unit = partial(
-            repository.fail,
-            generation=failed,
-            record=self._announcer.record,
-            lease_owner=self._tenure.owner,
-            may_try_again=isinstance(error, BackendUnavailable | StorageUnavailable),
-        )
-        try:
-            await self._database.write(unit)
-            self._announcer.wake()
-            log.info("generation_failed", **_facts(failed), error_class=failed.error_class)
-            await self._remove_files(failed)
-        except LeaseLost:
-            await self._leave_to_others(generation)
-            raise
-        except StorageUnavailable:
-            log.error("generation_failure_not_kept", generation_id=generation.id)
-            self._to_fail[generation.id] = generation, error
-
-    async def _let_go(self, generation: Generation) -> None:
-        """Leave the order open for the next process, which paints it."""
-        log.info("generation_left_open", **_facts(generation))
-        with suppress(StorageUnavailable):  # then its lease runs out by itself
-            await self._database.write(partial(leases.release, generation_id=generation.id, owner=self._tenure.owner))
-
-    async def _leave_to_others(self, generation: Generation) -> None:
-        """Another process has the order: remove what we wrote for it under names that nobody uses."""
-        log.warning("generation_lost", generation_id=generation.id)
-        try:
-            unclaimed = await self._database.read(partial(leases.list_unclaimed, generation=generation))
-            await self._library.discard(unclaimed)
-        except StorageUnavailable as error:
-            log.error("files_left_behind", generation_id=generation.id, reason=error.message)
-            self._left_behind[generation.id] = generation
-
-    async def _remove_files(self, failed: Generation) -> None:
-        """Rows first, then files, then a note that they are gone: no row ever names a missing file, and no file
-        is forgotten.
-        """
-        if failed.storage_keys:
-            await self._library.discard(list(failed.storage_keys))
-            await self._database.write(partial(repository.forget_files, generation=failed))
 
     def _plan(
         self,
@@ -513,7 +423,7 @@ class GenerationService:
             raise error_class(found.error_message)
         if len(found.images) == 0:
             raise NotFound("The pictures of this order have been deleted, or were not to be kept.")
-        log.info("generation_repeated", **_facts(found))
+        log.info("generation_repeated", **facts_of(found))
         if not request.delivery.has_b64:
             return replace(found, is_replay=True)
         images = [replace(image, data=await self._library.read(image)) for image in found.images]
@@ -622,7 +532,7 @@ class GenerationService:
             await self._database.write(partial(leases.expire, owners=self._tenure.predecessors))
         await self._take_over()
         for failed in await self._database.read(repository.list_with_files_to_remove):
-            await self._remove_files(failed)
+            await self._endings.remove_files(failed)
         await self._library.purge()
         for look, seconds in ((self.tend, TEND_SECONDS), (self.look_for_cancellations, CANCEL_LOOK_SECONDS)):
             self._tending.add(asyncio.create_task(_repeat(look, seconds)))
@@ -656,13 +566,7 @@ class GenerationService:
             begun = [id_ for id_, live in self._live.items() if live.progress.status is Status.IN_PROGRESS]
             unit = partial(leases.renew, owner=self._tenure.owner, ids=list(self._live), begun=begun, now=self._now())
             await self._database.write(unit)
-        not_ended, self._to_fail = self._to_fail, {}
-        for generation, error in not_ended.values():
-            with suppress(LeaseLost):
-                await self._fail(generation, error)
-        left_behind, self._left_behind = self._left_behind, {}
-        for generation in left_behind.values():
-            await self._leave_to_others(generation)
+        await self._endings.catch_up()
         await self._take_over()
         await self._library.purge()
 
@@ -713,13 +617,13 @@ class GenerationService:
             work = Work(order, generation, attempt)
             ticket = self._gate.admit()
         except Overloaded:  # the room that there was is taken meanwhile
-            await self._let_go(generation)
+            await self._endings.let_go(generation)
             return
         except PinxitError as error:
             with suppress(LeaseLost):
                 await self._fail(generation, error)
             return
-        log.info("generation_resumed", **_facts(generation), attempt=attempt.number)
+        log.info("generation_resumed", **facts_of(generation), attempt=attempt.number)
         self._spawn(self._paint_again(work, ticket))
 
     async def _paint_again(self, work: Work, ticket: Ticket) -> Generation:
@@ -779,12 +683,6 @@ class Order:
             self._service.cancel_unwanted(self._commission.generation.id)
 
 
-def _status_after(error: PinxitError) -> Status:
-    if isinstance(error, OutcomeUnknown):
-        return Status.UNKNOWN
-    return Status.CANCELLED if isinstance(error, OrderCancelled) else Status.FAILED
-
-
 async def _repeat(look: Callable[[], Awaitable[None]], seconds: float) -> None:
     """Every `seconds`, for ever."""
     while True:
@@ -793,14 +691,5 @@ async def _repeat(look: Callable[[], Awaitable[None]], seconds: float) -> None:
             await look()
         except StorageUnavailable as error:
             log.error("orders_not_looked_after", error=error.message)
-
-
-def _facts(generation: Generation) -> dict[str, object]:
-    """What a log line may say of an order: never its prompt."""
-    return {
-        "generation_id": generation.id,
-        "request_id": generation.request_id,
-        "account_id": generation.account_id,
-        "model": generation.model,
-        "images": len(generation.images),
-    }
+        except Exception:
+            log.exception("looking_after_orders_crashed")  # the next look may go well, and leases must be renewed
