@@ -27,6 +27,9 @@ START_SECONDS = 60.0
 SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 ENOUGH_MEMORY = 1 << 30
 
+CLEAN_UP = 'cat >/dev/null; kill -QUIT "$1"; while kill -0 "$1" 2>/dev/null; do sleep 0.1; done; rm -rf "$2"'
+"""Waits for the end of its input, which is the end of the tests, however they end."""
+
 Mode = Literal["smart", "fast", "immediate"]
 
 
@@ -57,6 +60,7 @@ class Cluster:
             **(settings or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._initialise()
         self.start()
 
@@ -86,15 +90,22 @@ class Cluster:
                 start_new_session=True,
                 **_as_user(),
             )
+        guard = ["sh", "-c", CLEAN_UP, "sh", str(self.pid), str(self.folder)]
+        self._guard = subprocess.Popen(guard, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
         self._wait_until_it_answers()
 
     def stop(self, mode: Mode = "fast") -> None:
         """End it and wait. `immediate` is like a crash: the next start recovers from the write-ahead log."""
-        if self._process is None:
+        if self._process is None or self._guard is None:
             return
         self._process.send_signal(SIGNALS[mode])
         self._process.wait(START_SECONDS)
         self._process = None
+        assert self._guard.stdin is not None
+        self._guard.kill()
+        self._guard.stdin.close()
+        self._guard.wait()
+        self._guard = None
 
     def restart(self, mode: Mode = "fast") -> None:
         self.stop(mode)

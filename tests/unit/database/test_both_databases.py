@@ -71,8 +71,9 @@ async def test_a_row_that_is_there_already_is_the_caller_s_error(database: Datab
     assert await database.write(add("b")) == "b"
 
 
-async def test_a_unit_whose_caller_gave_up_is_done_all_the_same(database: Database) -> None:
-    """As many as there are threads, and more: none of them is lost to the next unit."""
+async def test_a_unit_whose_caller_gave_up_is_done_all_the_same(make_database: Callable[[], Database]) -> None:
+    """As many as there are threads, and more: what waits its turn is done too, and no thread is lost."""
+    database = make_database()
     holds = [Held(add(f"a{number}")) for number in range(12)]
     writing = [asyncio.create_task(database.write(held)) for held in holds]
     await holds[0].wait()
@@ -83,6 +84,7 @@ async def test_a_unit_whose_caller_gave_up_is_done_all_the_same(database: Databa
         held.go_on.set()
     assert await database.write(add("b")) == "b"
     await database.close()
+    assert await names(make_database()) == {"b", *(f"a{number}" for number in range(12))}
 
 
 async def test_foreign_keys_are_kept(database: Database) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import Connection, select, text
 
 from held import SECONDS, Held
@@ -339,10 +340,12 @@ async def test_orders_of_all_kinds_at_once_never_stop_each_other(one, two) -> No
         else:
             await database.write(failing(generation))
 
-    await asyncio.gather(
-        *(order((one, two)[number % 2], number) for number in range(60)),
-        *((one, two)[number % 2].write(partial(pay, reference=str(number))) for number in range(30)),
-    )
+    with structlog.testing.capture_logs() as logged:
+        await asyncio.gather(
+            *(order((one, two)[number % 2], number) for number in range(60)),
+            *((one, two)[number % 2].write(partial(pay, reference=str(number))) for number in range(30)),
+        )
+    assert not [entry for entry in logged if "deadlock" in str(entry)]
     assert await in_order(one)
     assert await one.read(lambda connection: ledger.balance(connection, DEFAULT_ACCOUNT)) == (31_000 - 40 * 10, 0)
 
