@@ -13,6 +13,7 @@ from pinxit.runners.inline import InlineRunner
 from pinxit.runners.interface import PainterDied, Runner, Status
 from pinxit.runners.process import ProcessRunner
 from pinxit.testing.fake_backend import FakeProcessBackend, paint
+from sharing import Sharing
 
 MakeRunner = Callable[..., Awaitable[Runner]]
 
@@ -25,7 +26,7 @@ def process() -> Runner:
     return ProcessRunner("fake", factory="pinxit.testing.fake_backend:FakeProcessBackend")
 
 
-@pytest.fixture(params=[inline, process])
+@pytest.fixture(params=[inline, process, Sharing])
 async def make_runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeRunner]:
     """Makes and starts a runner of a FakeProcessBackend; keywords are its environment variables."""
     runners: list[Runner] = []
@@ -177,7 +178,7 @@ async def test_after_closing_nothing_is_painted(make_runner: MakeRunner) -> None
         await anext(runner.paint(make_order()))
 
 
-@pytest.mark.parametrize("make", [inline, process])
+@pytest.mark.parametrize("make", [inline, process, Sharing])
 async def test_closing_one_that_never_started_is_fine(make: Callable[[], Runner]) -> None:
     await make().close()
 

@@ -2,6 +2,8 @@
 
     runner → painter   paint(id, order)  cancel(id)  taken(id)  ping  close
     painter → runner   ready  failed(reason)  event(id, …)  done(id)  error(id, …)  pong(orders)
+    worker → hub       paint(id, order, ready_timeout_seconds)  cancel(id)  taken(id)  ping
+    hub → worker       state(status, reason)  event(id, …)  done(id)  error(id, …)  pong(orders)
 
 `taken` says that the reader has taken one picture of the order, so that the painter may send another one.
 """
@@ -16,6 +18,7 @@ from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolati
 from pinxit.images.pixels import Pixels
 from pinxit.images.size import Size
 from pinxit.runners.frames import Frame, FrameError
+from pinxit.runners.interface import PainterDied, RunnerState, Status
 
 T = TypeVar("T")
 
@@ -33,9 +36,12 @@ def _refusing_nonsense(read: Callable[[Frame], T]) -> Callable[[Frame], T]:
     return read_or_refuse
 
 
-def order_frame(order_id: int, order: PaintOrder) -> Frame:
-    """The frame `paint`."""
-    return Frame({"type": "paint", "id": order_id, "order": asdict(order) | {"size": str(order.size)}})
+def order_frame(order_id: int, order: PaintOrder, ready_timeout_seconds: float | None = None) -> Frame:
+    """The frame `paint`. A painter that is sent one is ready; for a hub it says how long the order waits for that."""
+    header = {"type": "paint", "id": order_id, "order": asdict(order) | {"size": str(order.size)}}
+    if ready_timeout_seconds is not None:
+        header["ready_timeout_seconds"] = ready_timeout_seconds
+    return Frame(header)
 
 
 @_refusing_nonsense
@@ -43,6 +49,24 @@ def read_order(frame: Frame) -> PaintOrder:
     """The order of a frame `paint`. Raises FrameError."""
     order = dict(frame.header["order"])
     return PaintOrder(**order | {"size": Size.parse(order["size"]), "seeds": tuple(order["seeds"])})
+
+
+@_refusing_nonsense
+def read_ready_timeout(frame: Frame) -> float | None:
+    """How long the order of a frame `paint` waits, None: as the runner was set. Raises FrameError."""
+    seconds = frame.header.get("ready_timeout_seconds")
+    return None if seconds is None else float(seconds)
+
+
+def state_frame(state: RunnerState) -> Frame:
+    """The frame `state`."""
+    return Frame({"type": "state", "status": state.status.value, "reason": state.reason})
+
+
+@_refusing_nonsense
+def read_state(frame: Frame) -> RunnerState:
+    """The state of a frame `state`. Raises FrameError."""
+    return RunnerState(Status(frame.header["status"]), str(frame.header["reason"]))
 
 
 def event_frame(order_id: int, event: PaintEvent) -> Frame:
@@ -85,6 +109,8 @@ def error_frame(order_id: int, error: PinxitError) -> Frame:
     match error:
         case ContentPolicyViolation():
             return Frame(header | {"error": "refused", "stage": error.stage, "categories": error.categories})
+        case PainterDied():
+            return Frame(header | {"error": "died"})
         case BackendUnavailable():
             return Frame(header | {"error": "unavailable", "retry_after_seconds": error.retry_after_seconds})
     return Frame(header | {"error": "unusable"})
@@ -100,6 +126,8 @@ def read_error(frame: Frame) -> PinxitError:
             return ContentPolicyViolation(message, stage=str(frame.header["stage"]), categories=categories)
         case "unavailable":
             return BackendUnavailable(message, retry_after_seconds=float(frame.header["retry_after_seconds"]))
+        case "died":
+            return PainterDied(message)
         case "unusable":
             return BackendError(message)
     raise FrameError("an error of an unknown kind")

@@ -10,93 +10,26 @@ a step.
 import argparse
 import asyncio
 import logging
-import os
 import pkgutil
-import select
 import signal
 import socket
 import sys
-import threading
 import traceback
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from pinxit.backends import registry
-from pinxit.backends.interface import Backend, PaintedImage, PaintOrder
-from pinxit.errors import BackendError, PinxitError, StartupError
+from pinxit.backends.interface import Backend
+from pinxit.errors import PinxitError, StartupError
 from pinxit.runners.channel import Channel
 from pinxit.runners.checked import paint_checked
-from pinxit.runners.frames import Frame, FrameError
-from pinxit.runners.messages import error_frame, event_frame, read_order
+from pinxit.runners.frames import Frame
+from pinxit.runners.lifeline import exit_with_parent
+from pinxit.runners.messages import read_order
+from pinxit.runners.server import PaintServer
 
-PICTURES_AHEAD = 2
-"""Pictures of one order that may be on their way to a reader who has not taken them."""
 OOM_SCORE_ADJUSTMENT = 500
 """0 is usual, 1000 is killed first: https://man7.org/linux/man-pages/man5/proc_pid_oom_score_adj.5.html"""
-
-
-class Painter:
-    """Paints the orders that come over the channel, all at once: the backend decides how it shares its device."""
-
-    def __init__(self, backend: Backend, channel: Channel) -> None:
-        self._backend = backend
-        self._channel = channel
-        self._orders: dict[int, asyncio.Task[None]] = {}
-        self._ahead: dict[int, asyncio.Semaphore] = {}
-
-    async def serve(self) -> None:
-        """Returns when it is told to close. Raises FrameError."""
-        while (frame := await self._channel.receive()) is not None and frame.type != "close":
-            match frame.type:
-                case "paint":
-                    self._accept(frame.order_id, read_order(frame))
-                case "taken" if frame.order_id in self._ahead:
-                    self._ahead[frame.order_id].release()
-                case "cancel" if frame.order_id in self._orders:
-                    self._orders[frame.order_id].cancel()
-                case "taken" | "cancel":
-                    pass  # the order ended while the frame was on its way
-                case "ping":
-                    await self._send(Frame({"type": "pong", "orders": len(self._orders)}))
-                case unknown:
-                    raise FrameError(f"a frame of the unknown type {unknown!r}")
-
-    async def close(self) -> None:
-        """Cancel what is under way and close the backend."""
-        orders = list(self._orders.values())
-        for task in orders:
-            task.cancel()
-        await asyncio.gather(*orders, return_exceptions=True)
-        await self._backend.close()
-
-    def _accept(self, order_id: int, order: PaintOrder) -> None:
-        if order_id in self._orders:
-            raise FrameError("an order with the id of another one")
-        self._ahead[order_id] = asyncio.Semaphore(PICTURES_AHEAD)
-        self._orders[order_id] = task = asyncio.create_task(self._paint(order_id, order))
-        # Not in the task's own `finally`: a task that is cancelled before its first step never gets there.
-        task.add_done_callback(lambda _: self._forget(order_id))
-
-    def _forget(self, order_id: int) -> None:
-        del self._orders[order_id], self._ahead[order_id]
-
-    async def _paint(self, order_id: int, order: PaintOrder) -> None:
-        try:
-            async with aclosing(paint_checked(self._backend, order)) as events:
-                async for event in events:
-                    if isinstance(event, PaintedImage):
-                        await self._ahead[order_id].acquire()
-                    await self._send(event_frame(order_id, event))
-            await self._send(Frame({"type": "done", "id": order_id}))
-        except PinxitError as error:
-            _print_cause(error)
-            await self._send(error_frame(order_id, error))
-        except Exception as error:  # noqa: BLE001 - an event that is no frame: its order ends, the others go on
-            await self._send(error_frame(order_id, BackendError(f"The painter failed ({type(error).__name__}).")))
-
-    async def _send(self, frame: Frame) -> None:
-        self._channel.send(frame)
-        await self._channel.drain()
 
 
 async def run(load: str, is_factory: bool, connected: socket.socket) -> int:
@@ -111,9 +44,10 @@ async def run(load: str, is_factory: bool, connected: socket.socket) -> int:
         channel.send(Frame({"type": "failed", "reason": _reason(load, error)}))
         return 1
     channel.send(Frame({"type": "ready"}))
-    painter = Painter(backend, channel)
+    painter = PaintServer(channel, lambda frame: paint_checked(backend, read_order(frame)), report=_print_cause)
     await painter.serve()
-    await painter.close()
+    await painter.end_orders()
+    await backend.close()
     return 0
 
 
@@ -132,17 +66,9 @@ def main() -> None:
     _be_killed_first()
     connected = socket.socket(fileno=arguments.channel)
     connected.set_inheritable(False)
-    threading.Thread(target=_exit_with_parent, args=(arguments.channel,), daemon=True).start()
+    exit_with_parent(arguments.channel, 0)
     status = asyncio.run(run(arguments.factory or arguments.backend, arguments.factory is not None, connected))
     sys.exit(status)
-
-
-def _exit_with_parent(channel: int) -> None:
-    """A thread of its own, because a step may keep the event loop busy."""
-    poller = select.poll()
-    poller.register(channel, select.POLLRDHUP)
-    poller.poll()
-    os._exit(0)
 
 
 def _be_killed_first() -> None:

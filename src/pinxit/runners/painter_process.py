@@ -11,13 +11,10 @@ from typing import Self
 
 import structlog
 
-from pinxit.backends.interface import PaintOrder
 from pinxit.errors import StartupError
 from pinxit.runners.channel import Channel
+from pinxit.runners.client import PaintClient
 from pinxit.runners.frames import Frame, FrameError
-from pinxit.runners.inbox import Inbox
-from pinxit.runners.interface import PainterDied
-from pinxit.runners.messages import order_frame, read_error, read_event
 
 MAX_LINE_BYTES = 2000
 MISSED_HEARTBEATS = 3
@@ -39,10 +36,9 @@ class PainterProcess:
         self._channel = channel
         self._output_transport = output[1]
         self._output_log = asyncio.create_task(_log_lines(output[0], process.pid))
-        self._inboxes: dict[int, Inbox] = {}
-        self._orders_seen = 0
         self._heard = False
-        self._pongs: list[asyncio.Future[int]] = []
+        self.client = PaintClient(channel)
+        """Paints, once the backend is open."""
 
     @classmethod
     async def spawn(cls, command: Sequence[str], environment: Mapping[str, str]) -> Self:
@@ -86,34 +82,10 @@ class PainterProcess:
         try:
             while (frame := await self._channel.receive()) is not None:
                 self._heard = True
-                self._receive(frame)
+                self.client.receive(frame)
         finally:
             watchdog.cancel()
         return await self._ending()
-
-    def accept(self, order: PaintOrder) -> tuple[int, Inbox]:
-        """Send the order; its events come to the inbox. Follow with `forget`."""
-        order_id = self._orders_seen = self._orders_seen + 1
-        self._send(order_frame(order_id, order))
-        self._inboxes[order_id] = inbox = Inbox()
-        return order_id, inbox
-
-    def taken(self, order_id: int) -> None:
-        """The reader has taken a picture: the painter may send one more."""
-        self._send(Frame({"type": "taken", "id": order_id}))
-
-    def forget(self, order_id: int) -> None:
-        """Cancel the order unless it has ended."""
-        if not self._inboxes.pop(order_id).finished:
-            self._send(Frame({"type": "cancel", "id": order_id}))
-
-    async def ping(self) -> int:
-        """How many orders the painter itself has under way. Raises PainterDied."""
-        pong = asyncio.get_running_loop().create_future()
-        self._pongs.append(pong)
-        self._send(Frame({"type": "ping"}))
-        orders: int = await pong
-        return orders
 
     async def end(self, grace_seconds: float = 0.0) -> None:
         """The process is gone when this returns: asked to close if there is a grace, killed after it.
@@ -121,15 +93,11 @@ class PainterProcess:
         May be called again when it was cancelled.
         """
         if grace_seconds:
-            self._send(Frame({"type": "close"}))
+            self._channel.send(Frame({"type": "close"}))
             await self._wait_exit(grace_seconds)
         self._kill()
         await self._process.wait()
-        for inbox in self._inboxes.values():
-            inbox.finish(PainterDied())
-        for pong in self._pongs:
-            if not pong.done():
-                pong.set_exception(PainterDied())
+        self.client.give_up()
         self._channel.abort()
         await self._channel.wait_closed()
         # A process that the painter started may keep the other end of the pipe open for long.
@@ -137,34 +105,16 @@ class PainterProcess:
         self._output_log.cancel()
         self._output_transport.close()
 
-    def _receive(self, frame: Frame) -> None:
-        match frame.type:
-            case "pong":
-                for pong in self._pongs:
-                    if not pong.done():
-                        pong.set_result(int(frame.header.get("orders", 0)))
-                self._pongs.clear()
-            case "event" | "done" | "error":
-                inbox = self._inboxes.get(frame.order_id)
-                if inbox is not None:  # None: it was cancelled while the frame was on its way
-                    _put(inbox, frame)
-            case unknown:
-                raise FrameError(f"a frame of the unknown type {unknown!r}")
-
     async def _kill_when_it_hangs(self, interval_seconds: float) -> None:
         """Counts silent intervals, not time, lest a pause of this process be taken for one of the painter."""
         silent = 0
         while silent < MISSED_HEARTBEATS:
             self._heard = False
-            self._send(Frame({"type": "ping"}))
+            self._channel.send(Frame({"type": "ping"}))
             await asyncio.sleep(interval_seconds)
             silent = 0 if self._heard else silent + 1
         logger.error("painter_hangs", pid=self.pid, silent_seconds=round(interval_seconds * silent, 1))
         self._kill()
-
-    def _send(self, frame: Frame) -> None:
-        # Without drain(): these frames are small, and there are no more orders than the API admits.
-        self._channel.send(frame)
 
     def _kill(self) -> None:
         with suppress(ProcessLookupError):  # it has ended already
@@ -184,16 +134,6 @@ class PainterProcess:
         if status < 0:
             return f"was killed by signal {-status} ({signal.strsignal(-status)})"
         return f"ended with exit status {status}"
-
-
-def _put(inbox: Inbox, frame: Frame) -> None:
-    match frame.type:
-        case "event":
-            inbox.put(read_event(frame))
-        case "done":
-            inbox.finish()
-        case "error":
-            inbox.finish(read_error(frame))
 
 
 def _pipe() -> tuple[io.FileIO, io.FileIO]:

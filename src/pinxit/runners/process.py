@@ -6,10 +6,11 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 import structlog
 
-from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder
+from pinxit.backends.interface import PaintEvent, PaintOrder
 from pinxit.errors import BackendUnavailable, StartupError
 from pinxit.runners.frames import FrameError
 from pinxit.runners.interface import Runner, RunnerState
@@ -77,9 +78,13 @@ class ProcessRunner(Runner):
     async def wait_ready(self) -> None:
         await self._readiness.wait()
 
+    async def wait_change(self, seen: RunnerState) -> RunnerState:
+        """The state, once it is no longer `seen`."""
+        return await self._readiness.wait_change(seen)
+
     async def ping(self) -> int:
         """How many orders the painter itself has under way. Raises BackendUnavailable, PainterDied."""
-        return await self._ready_painter().ping()
+        return await self._ready_painter().client.ping()
 
     async def paint(
         self, order: PaintOrder, *, ready_timeout_seconds: float | None = None
@@ -89,15 +94,9 @@ class ProcessRunner(Runner):
             await self._readiness.wait(
                 self._ready_timeout_seconds if ready_timeout_seconds is None else ready_timeout_seconds
             )
-            painter = self._ready_painter()
-            order_id, inbox = painter.accept(order)
-            try:
-                while (event := await inbox.take()) is not None:
-                    if isinstance(event, PaintedImage):
-                        painter.taken(order_id)
+            async with aclosing(self._ready_painter().client.paint(order)) as events:
+                async for event in events:
                     yield event
-            finally:
-                painter.forget(order_id)
         finally:
             self._queue_depth -= 1
 

@@ -29,6 +29,7 @@ class Readiness:
     def __init__(self) -> None:
         self._state = STARTING
         self._settled = asyncio.Event()
+        self._change = asyncio.Event()
 
     @property
     def state(self) -> RunnerState:
@@ -37,10 +38,18 @@ class Readiness:
     @state.setter
     def state(self, state: RunnerState) -> None:
         self._state = state
+        change, self._change = self._change, asyncio.Event()
+        change.set()
         if state.status is Status.STARTING:
             self._settled.clear()
         else:
             self._settled.set()
+
+    async def wait_change(self, seen: RunnerState) -> RunnerState:
+        """The state, once it is no longer `seen`."""
+        while self._state == seen:
+            await self._change.wait()
+        return self._state
 
     async def wait(self, timeout_seconds: float | None = None) -> None:
         """Return when ready. Raises BackendUnavailable once failed, or if it still starts after `timeout_seconds`."""

@@ -217,7 +217,7 @@ async def test_a_slow_reader_has_few_pictures_in_memory(runner: ProcessRunner) -
 
     painter = runner._painter
     assert painter is not None
-    [inbox] = painter._inboxes.values()
+    [inbox] = painter.client._inboxes.values()
     assert sum(isinstance(event, PaintedImage) for event in inbox._events) == 2
     assert len(inbox._events) <= 6
     await events.aclose()
