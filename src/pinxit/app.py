@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ from pinxit.catalog.catalog import Catalog, ConfiguredModel
 from pinxit.catalog.price import PriceList, PriceRule
 from pinxit.database.interface import Database
 from pinxit.database.opening import open_database
-from pinxit.errors import PinxitError, StartupError
+from pinxit.errors import PinxitError
 from pinxit.generations import repository as orders
 from pinxit.generations.announcing import Announcer
 from pinxit.generations.generation import Generation, Status
@@ -46,7 +46,8 @@ from pinxit.library.library import Library
 from pinxit.library.urls import ImageUrls, load_secret
 from pinxit.limits.byte_budget import ByteBudget
 from pinxit.limits.gate import Gate
-from pinxit.limits.rates import Limiter
+from pinxit.limits.memory import MemoryLimiter
+from pinxit.limits.shared import SharedLimiter
 from pinxit.moderation import Moderator
 from pinxit.moderation.word_list import load_word_list
 from pinxit.network.http import GuardedHttp
@@ -54,6 +55,7 @@ from pinxit.runners.inline import InlineRunner
 from pinxit.runners.interface import Runner
 from pinxit.runners.process import ProcessRunner
 from pinxit.settings import ModelEntry, Settings
+from pinxit.storage.folder import prepare_data_folder
 from pinxit.storage.local import LocalStorage
 from pinxit.usage.usage import UsageService
 from pinxit.webhooks import outbox
@@ -96,6 +98,8 @@ class House:
     moderator: Moderator
     deliverer: Deliverer
     is_server: bool
+    is_first: bool
+    """Whether its server has no other process yet."""
     is_alone: bool
     """Whether no other process can be using the database, so that what an earlier one left there is dead."""
     _proving: "asyncio.Task[None] | None" = None
@@ -107,7 +111,8 @@ class House:
         await self.services.generations.start()
         if self.is_server:
             await self.deliverer.start(is_alone=self.is_alone)
-        self._proving = asyncio.create_task(self._prove_ledger())
+        if self.is_first:
+            self._proving = asyncio.create_task(self._prove_ledger())
         for runner in self.services.runners.values():
             await runner.start()
 
@@ -129,8 +134,27 @@ class House:
         self.storage.close()
 
 
-def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] | None = None) -> House:
-    """Build the house over `settings.data_dir`. `backends`: those to use instead of all that are installed.
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Which one of a server's several API processes this is."""
+
+    slot: int
+    """From 1; no two that live have the same."""
+    is_first: bool
+    """Whether it begins before all others of this data folder."""
+    shared_runners: Mapping[str, Runner]
+    """Backend → the runner of the painter that all of them share."""
+
+
+def build(
+    settings: Settings,
+    *,
+    owns_folder: bool,
+    backends: Sequence[Backend] | None = None,
+    workplace: Workplace | None = None,
+) -> House:
+    """Build the house over `settings.data_dir`. `backends`: those to use instead of all that are installed;
+    `workplace`: None for the only process of its server.
 
     Raises StartupError, saying in one sentence what is wrong and what to do.
     """
@@ -154,7 +178,8 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
     http = GuardedHttp(allowed_networks=settings.webhook_allowed_networks)
     webhook_secrets = WebhookSecrets(signing_secret)
     deliverer = Deliverer(database, http, webhook_secrets, now=utc_now)
-    runners = {backend.name: _runner(backend, settings) for backend in painters}
+    shared = workplace.shared_runners if workplace else {}
+    runners = {backend.name: shared.get(backend.name) or _runner(backend, settings) for backend in painters}
     generations = GenerationService(
         database=database,
         catalog=catalog,
@@ -162,10 +187,10 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         moderator=moderator,
         library=library,
         gate=Gate(settings.max_queued_generations, settings.max_painting_generations),
-        limiter=Limiter(),
+        limiter=MemoryLimiter() if settings.database_url is None else SharedLimiter(database),
         account_limits=Limits(settings.requests_per_minute, settings.images_per_minute, settings.concurrency),
         now=utc_now,
-        tenure=_tenure(settings, is_server=owns_folder),
+        tenure=_tenure(settings, workplace) if owns_folder else Tenure(new_id(COMMAND)),
         is_billed=settings.billing == "credits",
         url_ttl=None if settings.url_ttl_seconds is None else timedelta(seconds=settings.url_ttl_seconds),
         once_only=frozenset(backend.name for backend in painters if not backend.is_repeatable),
@@ -183,15 +208,31 @@ def build(settings: Settings, *, owns_folder: bool, backends: Sequence[Backend] 
         usage=UsageService(database, now=utc_now),
         now=utc_now,
     )
-    return House(services, database, storage, moderator, deliverer, is_server=owns_folder, is_alone=is_alone)
+    return House(
+        services,
+        database,
+        storage,
+        moderator,
+        deliverer,
+        is_server=owns_folder,
+        is_first=_is_first(workplace),
+        is_alone=is_alone,
+    )
 
 
-def _tenure(settings: Settings, *, is_server: bool) -> Tenure:
-    """A new name for this process. There is one server of a data folder at a time, so those before it are dead."""
-    if not is_server:
-        return Tenure(new_id(COMMAND))
+def _tenure(settings: Settings, workplace: Workplace | None) -> Tenure:
+    """A new name for this server or worker.
+
+    There is one server of a data folder at a time, so those before it are dead, with all their workers; and whoever
+    had a worker's slot before it.
+    """
     servers = f"{SERVER}_{_instance(settings.data_dir / INSTANCE_FILE)}"
-    return Tenure(new_id(servers), predecessors=f"{servers}_")
+    owner = f"{servers}_{workplace.slot}" if workplace else servers
+    return Tenure(new_id(owner), predecessors=f"{servers if _is_first(workplace) else owner}_")
+
+
+def _is_first(workplace: Workplace | None) -> bool:
+    return workplace is None or workplace.is_first
 
 
 def _instance(file: Path) -> str:
@@ -274,20 +315,6 @@ def create_app(house: House) -> FastAPI:
         return Response(document(), media_type="application/json")
 
     return app
-
-
-def prepare_data_folder(folder: Path) -> None:
-    """Make the data folder if it is missing, and see that it can be written. Raises StartupError."""
-    probe = folder / ".write-probe"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise StartupError(
-            f"The data folder {folder} cannot be written ({error.strerror}): "
-            "give this user the right to write there, or choose another with PINXIT_DATA_DIR."
-        ) from error
 
 
 async def _reraise(_: Request, error: Exception) -> Response:

@@ -330,6 +330,8 @@ def test_an_alias_bomb_is_bounded():
         ("data_dir", ""),
         ("port", "-1"),
         ("port", ""),
+        ("workers", "0"),
+        ("workers", "2"),
         ("default_model", ""),
         ("url_ttl_seconds", "604801"),
         ("max_prompt_characters", "32001"),

@@ -289,7 +289,7 @@ class GenerationsEndpoint:
         if parsed.manner.is_dry_run:
             await _send(send, [_estimate(services.generations.price(caller, parsed.request))], [_JSON])
             return
-        order = services.generations.begin(
+        order = await services.generations.begin(
             caller,
             parsed.request,
             request_id=scope[REQUEST_ID],

@@ -41,8 +41,9 @@ def print_json(content: Any) -> None:
 async def open_rows(settings: Settings) -> AsyncIterator[Any]:
     """The database of these settings, with its default account; a server may be running over it."""
     from pinxit import accounts
-    from pinxit.app import prepare_data_folder, utc_now
+    from pinxit.app import utc_now
     from pinxit.database.opening import open_database
+    from pinxit.storage.folder import prepare_data_folder
 
     prepare_data_folder(settings.data_dir)
     database = open_database(settings)

@@ -289,3 +289,11 @@ Index(
     sqlite_where=text("status = 'pending'"),
     postgresql_where=text("status = 'pending'"),
 )
+
+rate_buckets = Table(
+    "rate_buckets",
+    metadata,
+    Column("party_id", Text, primary_key=True),  # an account or an API key
+    Column("kind", Text, primary_key=True),  # of limit; see limits/shared.py
+    Column("full_at", BigInteger, nullable=False),  # nanoseconds since 1970: when all tokens will be there again
+)

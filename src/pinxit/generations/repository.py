@@ -2,7 +2,7 @@
 in one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -51,6 +51,10 @@ class Charge:
     budgets: Mapping[str, int]
 
 
+def _claim_nothing(_: Connection) -> None:
+    pass
+
+
 def open_(
     connection: Connection,
     generation: Generation,
@@ -58,15 +62,17 @@ def open_(
     charge: Charge,
     repeat: Repeat,
     lease: Lease,
+    claim: Callable[[Connection], None] = _claim_nothing,
 ) -> str:
     """Begin the order and hold its price, unless it was begun before. Returns the id of the order to wait for.
 
-    Raises Conflict if its id is taken, IdempotencyMismatch, InsufficientCredits, BudgetExceeded; then nothing was
-    begun.
+    `claim` takes what its limits have room for. Raises RateLimited; Conflict if its id is taken, IdempotencyMismatch,
+    InsufficientCredits, BudgetExceeded; then nothing was begun.
     """
     earlier = find_earlier(connection, generation, repeat)
     if earlier is not None:
         return earlier
+    claim(connection)
     _insert(connection, generation, lease)
     if repeat.key is not None:
         connection.execute(

@@ -44,7 +44,7 @@ from pinxit.images.request import ImageRequest
 from pinxit.keys.model import Caller
 from pinxit.library.library import Library
 from pinxit.limits.gate import Gate, Ticket
-from pinxit.limits.rates import Limiter, Limits, Party, Standing
+from pinxit.limits.rates import Limiter, Limits, Party, Place, Standing
 from pinxit.moderation import Moderator
 from pinxit.runners.interface import Runner
 
@@ -154,7 +154,7 @@ class GenerationService:
 
     # --- the story ---
 
-    def begin(
+    async def begin(
         self,
         caller: Caller,
         request: ImageRequest,
@@ -167,10 +167,11 @@ class GenerationService:
     ) -> "Order":
         """Take an order on, which is painted whether or not somebody waits for it; one sent again is painted once.
 
-        Raises ModelNotFound, PermissionDenied, InvalidValue, RateLimited, Overloaded; the rest `Order.answer` raises.
+        Raises ModelNotFound, PermissionDenied, InvalidValue, RateLimited, Overloaded, StorageUnavailable; the rest
+        `Order.answer` raises.
         """
         order = self.price(caller, request)
-        self._limiter.count_request(self._parties(caller))
+        await self._limiter.count_request(self._parties(caller))
         commission = _Commission(
             caller=caller,
             order=order,
@@ -200,7 +201,7 @@ class GenerationService:
             return ()
         return (
             Party(caller.key.id, "This API key", caller.key.options.limits),
-            Party(caller.account_id, "This account", self._account_limits),
+            Party(caller.account_id, "This account", self._account_limits, is_account=True),
         )
 
     async def create(
@@ -226,7 +227,9 @@ class GenerationService:
             DeadlineExceeded, OrderCancelled: it was given up.
         In all these cases nothing is charged and no picture is kept.
         """
-        order = self.begin(caller, request, request_id=request_id, generation_id=generation_id, on_progress=on_progress)
+        order = await self.begin(
+            caller, request, request_id=request_id, generation_id=generation_id, on_progress=on_progress
+        )
         return await order.answer()
 
     async def _carry_out(self, commission: "_Commission") -> Generation:
@@ -234,12 +237,12 @@ class GenerationService:
         with commission.ticket:
             found_id = await self._find_earlier(commission)
             if found_id is None:
-                with self._limiter.admit(self._parties(caller), request.n):
+                with self._limiter.admit(self._parties(caller), request.n) as place:
                     await self._moderator.check_prompt(request.prompt)
                     if request.store:
                         await self._library.require_room()
                     with self._claim(commission.generation.id):
-                        found_id = await self._open(commission)
+                        found_id = await self._open(commission, place)
                         if found_id == commission.generation.id:
                             commission.opened.set_result(found_id)
                             with suppress(LeaseLost):  # then another process answers, as for an order sent again
@@ -273,7 +276,7 @@ class GenerationService:
         finally:
             self._opening.discard(generation_id)
 
-    async def _open(self, commission: "_Commission") -> str:
+    async def _open(self, commission: "_Commission", place: Place) -> str:
         """Begin the order in one transaction. Returns its id, or that of the order that this one repeats."""
         key, generation = commission.caller.key, commission.generation
         budgets = key.options.budgets.by_period if key else {}
@@ -284,15 +287,18 @@ class GenerationService:
             charge=Charge(commission.order.price_micros, self._is_billed, budgets),
             repeat=commission.repeat,
             lease=Lease(self._tenure.owner, generation.created_at + LEASE),
+            claim=place.claim,
         )
         try:
-            return await self._database.write(unit)
+            opened_id = await self._database.write(unit)
         except CommitUnknown as error:
             # It may be there, or come to be there in a moment: nobody will paint it, so it is to end.
             with suppress(LeaseLost):
                 await self._fail(generation, error)
             self._to_fail[generation.id] = generation, error
             raise
+        place.confirm()
+        return opened_id
 
     async def _paint_and_settle(
         self, work: Work, ticket: Ticket, audience: _Audience, on_progress: ProgressListener | None
@@ -615,6 +621,7 @@ class GenerationService:
         Raises StorageUnavailable.
         """
         await self._database.write(partial(repository.forget_old_keys, now=self._now()))
+        await self._limiter.tend()
         if self._live:
             begun = [id_ for id_, live in self._live.items() if live.progress.status is Status.IN_PROGRESS]
             unit = partial(leases.renew, owner=self._tenure.owner, ids=list(self._live), begun=begun, now=self._now())

@@ -1,20 +1,20 @@
 """How much each API key and each account may ask for: requests and pictures a minute, orders open at once.
 
-Kept in memory, for one API process. Where several processes share a database, each would give out its own; then the
-buckets belong into a table of it, from which every process takes tokens for a second at a time.
+One process keeps count in its memory (`limits.memory`); several that share a database do it there (`limits.shared`).
 """
 
-import time
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from sqlalchemy import Connection
+
 from pinxit.errors import InvalidValue, RateLimited
 
 MINUTE_NS = 60_000_000_000
-MAX_BUCKETS = 4096
-"""A bucket that is full again is like none; beyond this many those are forgotten."""
+REQUESTS, IMAGES = "requests", "images"
 
 
 class Limits(Protocol):
@@ -37,6 +37,7 @@ class Party:
     id: str
     called: str
     limits: Limits
+    is_account: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,126 +50,106 @@ class Standing:
     reset_seconds: float
 
 
-class Bucket:
-    """Tokens that come back evenly, kept as the time at which the bucket will be full again.
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many tokens a minute, which come back evenly. What is left is kept as the time when all will be there again.
 
     That is the virtual scheduling algorithm of ITU-T I.371, all in whole nanoseconds: what a refusal says one has to
     wait is enough, to the nanosecond.
     """
 
-    __slots__ = ("full_at",)
+    party: Party
+    kind: str
+    limit: int
 
-    def __init__(self) -> None:
-        self.full_at = 0
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.party.id, self.kind
 
-    def wait(self, count: int, limit: int, now: int) -> int:
-        """Nanoseconds until `count` tokens are there; 0: now."""
-        return max(0, max(self.full_at, now) + count * _interval(limit) - now - limit * _interval(limit))
+    @property
+    def interval_ns(self) -> int:
+        """For one token."""
+        return MINUTE_NS // self.limit
 
-    def take(self, count: int, limit: int, now: int) -> None:
-        self.full_at = max(self.full_at, now) + count * _interval(limit)
+    @property
+    def capacity_ns(self) -> int:
+        """For all of them."""
+        return self.limit * self.interval_ns
 
-    def standing(self, kind: str, limit: int, now: int) -> Standing:
-        missing = max(self.full_at - now, 0)
-        remaining = max(0, (limit * _interval(limit) - missing) // _interval(limit))
-        return Standing(kind, limit, remaining, missing / 1e9)
+    def wait_ns(self, count: int, full_at: int, now: int) -> int:
+        """Until `count` tokens are there; 0: now."""
+        return max(0, max(full_at, now) + count * self.interval_ns - now - self.capacity_ns)
 
+    def take(self, count: int, full_at: int, now: int) -> int:
+        """When all tokens will be there again once `count` of them are taken."""
+        return max(full_at, now) + count * self.interval_ns
 
-def _interval(limit: int) -> int:
-    """Nanoseconds for one token."""
-    return MINUTE_NS // limit
-
-
-class Limiter:
-    """Counts what keys and accounts ask for. It never waits: what is too much is refused.
-
-    It belongs to one event loop and is not for use from several threads.
-    """
-
-    def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        """`clock`: nanoseconds, never backwards."""
-        self._clock = clock
-        self._buckets: dict[tuple[str, str], Bucket] = {}
-        self._open: dict[str, int] = {}
-
-    def count_request(self, parties: Iterable[Party]) -> None:
-        """One request of theirs. Raises RateLimited, and then it counts for none of them."""
-        self._take([(party, "requests", party.limits.requests_per_minute) for party in parties], 1)
-
-    def admit(self, parties: Iterable[Party], images: int) -> "Place":
-        """Let in an order of `images` pictures; its place is to be used in a `with`.
-
-        Raises RateLimited, or InvalidValue if so many pictures are never to be had; then nothing is counted.
-        """
-        parties = tuple(parties)
-        for party in parties:
-            most = party.limits.concurrency
-            if most is not None and self._open.get(party.id, 0) >= most:
-                raise RateLimited(f"{party.called} may have {most} orders open at once, and has them.")
-            most = party.limits.images_per_minute
-            if most is not None and images > most:
-                raise InvalidValue(f"{party.called} may ask for {most} pictures a minute.", param="n")
-        self._take([(party, "images", party.limits.images_per_minute) for party in parties], images)
-        return Place(self._open, [party.id for party in parties])
-
-    def standings(self, parties: Iterable[Party]) -> list[Standing]:
-        """What is left: for requests and for images the tightest of the limits, where there is one."""
-        parties, now = tuple(parties), self._clock()
-        found = []
-        for kind, limit_of in (("requests", _requests), ("images", _images)):
-            of_kind = [
-                self._buckets.get((kind, party.id), Bucket()).standing(kind, limit, now)
-                for party in parties
-                if (limit := limit_of(party.limits)) is not None
-            ]
-            if of_kind:
-                found.append(min(of_kind, key=lambda standing: (standing.remaining, standing.limit)))
-        return found
-
-    def _take(self, wanted: list[tuple[Party, str, int | None]], count: int) -> None:
-        """From all buckets or from none."""
-        now = self._clock()
-        limited = [(party, kind, limit) for party, kind, limit in wanted if limit is not None]
-        longest, refusal = 0, ""
-        for party, kind, limit in limited:
-            wait = self._bucket(kind, party.id, now).wait(count, limit, now)
-            if wait > longest:
-                longest, refusal = wait, f"{party.called} may ask for no more than {limit} {kind} a minute."
-        if longest:
-            raise RateLimited(refusal, retry_after_seconds=longest / 1e9)
-        for party, kind, limit in limited:
-            self._bucket(kind, party.id, now).take(count, limit, now)
-
-    def _bucket(self, kind: str, id_: str, now: int) -> Bucket:
-        if (kind, id_) not in self._buckets and len(self._buckets) >= MAX_BUCKETS:
-            self._buckets = {name: bucket for name, bucket in self._buckets.items() if bucket.full_at > now}
-        return self._buckets.setdefault((kind, id_), Bucket())
+    def standing(self, full_at: int, now: int) -> Standing:
+        missing = max(full_at - now, 0)
+        remaining = max(0, (self.capacity_ns - missing) // self.interval_ns)
+        return Standing(self.kind, self.limit, remaining, missing / 1e9)
 
 
-def _requests(limits: Limits) -> int | None:
-    return limits.requests_per_minute
+def request_rates(parties: Iterable[Party]) -> list[Rate]:
+    """The limits that a request counts against."""
+    return [
+        Rate(party, REQUESTS, limit) for party in parties if (limit := party.limits.requests_per_minute) is not None
+    ]
 
 
-def _images(limits: Limits) -> int | None:
-    return limits.images_per_minute
+def image_rates(parties: Iterable[Party]) -> list[Rate]:
+    """The limits that a picture counts against."""
+    return [Rate(party, IMAGES, limit) for party in parties if (limit := party.limits.images_per_minute) is not None]
 
 
-class Place:
-    """One open order of some parties; leaving the `with` block gives its places back, once."""
+def tightest(standings: Iterable[Standing]) -> list[Standing]:
+    """For requests and for images the one with the least left, where there is one."""
+    found: dict[str, Standing] = {}
+    for standing in standings:
+        other = found.setdefault(standing.kind, standing)
+        if (standing.remaining, standing.limit) < (other.remaining, other.limit):
+            found[standing.kind] = standing
+    return list(found.values())
 
-    def __init__(self, open_: dict[str, int], ids: list[str]) -> None:
-        self._open = open_
-        self._ids = ids
-        for id_ in ids:
-            open_[id_] = open_.get(id_, 0) + 1
 
-    def release(self) -> None:
-        """Doing it again changes nothing."""
-        ids, self._ids = self._ids, []
-        for id_ in ids:
-            self._open[id_] -= 1
-            if not self._open[id_]:
-                del self._open[id_]
+def refuse_rates(waits: Iterable[tuple[Rate, int]]) -> None:
+    """Raises RateLimited for the rate with the longest wait in nanoseconds, if there is any wait."""
+    rate, wait = max(waits, key=lambda pair: pair[1], default=(None, 0))
+    if rate is not None and wait:
+        raise RateLimited(
+            f"{rate.party.called} may ask for no more than {rate.limit} {rate.kind} a minute.",
+            retry_after_seconds=wait / 1e9,
+        )
+
+
+def refuse_places(party: Party, open_orders: int) -> None:
+    """Raises RateLimited if the party has as many orders open as it may."""
+    most = party.limits.concurrency
+    if most is not None and open_orders >= most:
+        raise RateLimited(f"{party.called} may have {most} orders open at once, and has them.")
+
+
+def refuse_impossible(rates: Iterable[Rate], images: int) -> None:
+    """Raises InvalidValue if so many pictures are never to be had."""
+    for rate in rates:
+        if images > rate.limit:
+            raise InvalidValue(f"{rate.party.called} may ask for {rate.limit} pictures a minute.", param="n")
+
+
+class Place(ABC):
+    """One order among the open ones of its parties; leaving the `with` block gives its place back."""
+
+    @abstractmethod
+    def claim(self, connection: Connection) -> None:
+        """A part of the transaction that opens the order. Raises RateLimited, and then it must be undone."""
+
+    @abstractmethod
+    def confirm(self) -> None:
+        """That transaction is committed."""
+
+    @abstractmethod
+    def release(self, error: BaseException | None = None) -> None:
+        """Doing it again changes nothing. `error`: what the block was left with."""
 
     def __enter__(self) -> Self:
         return self
@@ -176,4 +157,30 @@ class Place:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        self.release(error)
+
+
+class Limiter(ABC):
+    """Counts what keys and accounts ask for. It never waits: what is too much is refused."""
+
+    @abstractmethod
+    async def count_request(self, parties: Iterable[Party]) -> None:
+        """One request of theirs. Raises RateLimited, and then it counts for none of them; StorageUnavailable."""
+
+    @abstractmethod
+    def admit(self, parties: Iterable[Party], images: int) -> Place:
+        """Let in an order of `images` pictures; its place is to be used in a `with`, and claimed there.
+
+        Raises RateLimited, or InvalidValue if so many pictures are never to be had; then nothing is counted. What is
+        not refused here may still be when the place is claimed.
+        """
+
+    @abstractmethod
+    def standings(self, parties: Iterable[Party]) -> list[Standing]:
+        """What is left, as far as this process knows: for requests and for images the tightest of the limits, where
+        there is one.
+        """
+
+    @abstractmethod
+    async def tend(self) -> None:
+        """Forget what is no longer needed. To be called now and then. Raises StorageUnavailable."""
