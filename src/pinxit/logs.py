@@ -18,11 +18,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MAX_CHARACTERS = 4000
 
 
-def configure(level: str, style: Literal["auto", "json", "console"]) -> None:
-    """Set logging up for this process. `level`: debug, info, warning, error or critical."""
+def configure(level: str, style: Literal["auto", "json", "console"], **facts: object) -> None:
+    """Set logging up for this process. `level`: debug, info, warning, error or critical. `facts` are in every line."""
+
+    def add_facts(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.update(facts)
+        return event
+
     for_people = sys.stderr.isatty() if style == "auto" else style == "console"
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_facts,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

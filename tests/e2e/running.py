@@ -164,16 +164,22 @@ def pinxit(*arguments: str, cwd: Path, environ: Mapping[str, str] | None = None)
 
 def find_painter(server_pid: int) -> int:
     """The process id of the server's painter, 0 if there is none now."""
+    return next(iter(find_children(server_pid, "pinxit-painter")), 0)
+
+
+def find_children(pid: int, name: str) -> list[int]:
+    """The process ids of its children that are called so and have not ended, the oldest first."""
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             status = (folder / "stat").read_text()
         except OSError:  # it has just ended
             continue
-        name, rest = status[status.index("(") + 1 :].rsplit(")", 1)
-        state, parent = rest.split()[:2]
-        if int(parent) == server_pid and name == "pinxit-painter" and state != "Z":
-            return int(folder.name)
-    return 0
+        its_name, rest = status[status.index("(") + 1 :].rsplit(")", 1)
+        fields = rest.split()
+        if int(fields[1]) == pid and its_name == name and fields[0] != "Z":
+            found.append((int(fields[19]), int(folder.name)))
+    return [child for _, child in sorted(found)]
 
 
 def is_running(pid: int) -> bool:

@@ -296,6 +296,9 @@ class Settings(BaseModel):
         "127.0.0.1", description="Address to listen on; `0.0.0.0` and `::` mean every network."
     )
     port: Whole = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 picks a free one.")
+    workers: Whole = Field(
+        1, ge=1, le=64, description="API processes of `pinxit serve`; more than one only with `database_url`."
+    )
     public_url: Annotated[str, AfterValidator(_check_public_url)] | None = Field(
         None, description="Where clients reach this server, for the URLs of pictures; without a slash at the end."
     )
@@ -380,6 +383,13 @@ class Settings(BaseModel):
     )
     model_list: tuple[ModelEntry, ...] = Field((), description="Models under names of your own.")
     aliases: dict[str, str] = Field({}, description="Further names of models; a name may end in `*`.")
+
+    @field_validator("workers")
+    @classmethod
+    def _several_need_postgresql(cls, workers: int, info: ValidationInfo) -> int:
+        if workers > 1 and info.data.get("database_url", "") is None:
+            raise problem("must be 1 unless database_url names a PostgreSQL database: SQLite serves one process")
+        return workers
 
     @field_validator("cors_origins")
     @classmethod
