@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from running import Server, eventually, find_children, is_running, pinxit, serving
+from running import PINXIT, Server, environment, eventually, find_children, is_running, pinxit, serving
 
 from pinxit.ids import new_id
 from postgres import Cluster
@@ -297,6 +298,34 @@ def is_open(server: Server, name: str) -> bool:
     """Whether the order is in the database; how far it is, only the worker that paints it knows at once."""
     found = server.find_generation(name)
     return bool(found and found["status"] in ("queued", "in_progress"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_starts_ends_it_without_a_word(
+    postgres_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    with (tmp_path / "stderr").open("wb") as log:
+        process = subprocess.Popen(
+            [str(PINXIT), "serve", "--workers", "2", "--port", "0", "--data-dir", str(tmp_path / "data")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env=environment(PINXIT_DATABASE_URL=postgres_url),
+        )
+    try:
+        children = eventually(lambda: children_of(process.pid), "a worker or a painter")
+        process.send_signal(number)
+        assert process.wait(30) == (130 if number is signal.SIGINT else -signal.SIGTERM)
+    finally:
+        process.kill()
+        process.wait()
+    assert not [pid for pid in children if is_running(pid)]
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+    assert "died" not in (tmp_path / "stderr").read_text()
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_ctrl_c_twice_ends_the_orders_at_once(postgres_url: str, tmp_path: Path) -> None:

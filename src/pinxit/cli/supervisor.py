@@ -67,16 +67,20 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._pass_on, number)
+        stopping = asyncio.create_task(self._stopping.wait())
+        first_is_up = asyncio.create_task(self._first_is_up.wait())
         keepers: list[asyncio.Task[None]] = []
         try:
             for painter in self._painters.values():
                 await painter.start()
             keepers.append(asyncio.create_task(self._keep(1)))
-            await self._until_first_is_up(keepers[0])
-            if not self._stopping.is_set():
+            await asyncio.wait({*keepers, first_is_up, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if first_is_up.done():
                 keepers += [asyncio.create_task(self._keep(slot)) for slot in range(2, self._settings.workers + 1)]
-            await asyncio.wait(keepers, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait({*keepers, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            first_is_up.cancel()
+            stopping.cancel()
             await self._end(keepers)
         for keeper in keepers:
             keeper.result()
@@ -91,14 +95,7 @@ class Supervisor:
         self._stopping.set()
         self._listener.close()
         for worker in self._workers.values():
-            worker.send_signal(number)
-
-    async def _until_first_is_up(self, keeper: "asyncio.Task[None]") -> None:
-        waiting = asyncio.create_task(self._first_is_up.wait())
-        await asyncio.wait({keeper, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if keeper.done():
-            keeper.result()
+            worker.stop(number)
 
     async def _keep(self, slot: int) -> None:
         """Have a worker in this slot until the server stops. Raises StartupError if its first one cannot start."""
@@ -129,6 +126,8 @@ class Supervisor:
         worker = self._workers[slot] = await Worker.spawn(
             slot, self._settings, self._hubs, self._listener, is_first=not self._up
         )
+        if self._stopping.is_set():  # the signal came while it was started
+            worker.stop(signal.SIGTERM)
         try:
             await worker.listening()
             log.info("worker_started", worker=slot, pid=worker.pid)
@@ -142,14 +141,15 @@ class Supervisor:
     async def _end(self, keepers: list["asyncio.Task[None]"]) -> None:
         """The workers first, for their orders need the painters."""
         self._stopping.set()
-        for worker in self._workers.values():
-            worker.send_signal(self._signal or signal.SIGTERM)
+        if self._signal is None:
+            for worker in self._workers.values():
+                worker.stop(signal.SIGTERM)
         left = {keeper for keeper in keepers if not keeper.done()}
         if left:
             _, left = await asyncio.wait(left, timeout=self._settings.shutdown_grace_seconds + LAST_SECONDS)
         for slot, worker in self._workers.items():
             log.error("worker_hangs", worker=slot, pid=worker.pid)
-            worker.send_signal(signal.SIGKILL)
+            worker.kill()
         if left:
             await asyncio.wait(left)
         for painter in self._painters.values():
@@ -167,6 +167,7 @@ class Worker:
         self._process = process
         self._lifeline = lifeline
         self._serving = serving
+        self._is_up = False
 
     @classmethod
     async def spawn(
@@ -209,6 +210,7 @@ class Worker:
             raise StartupError(f"A worker {await self.ended()} while it was starting; the log above may say why.")
         if frame.type == "failed":
             raise StartupError(str(frame.header.get("reason")))
+        self._is_up = True
 
     async def ended(self) -> str:
         """Wait for its end. Returns how that was."""
@@ -217,7 +219,14 @@ class Worker:
             return f"was killed by signal {-status} ({signal.strsignal(-status)})"
         return f"ended with exit status {status}"
 
-    def send_signal(self, number: signal.Signals) -> None:
+    def stop(self, number: signal.Signals) -> None:
+        """Pass the signal on. Before it listens, a worker has no way to be interrupted without a traceback."""
+        self._send(number if self._is_up else signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):  # it has ended already
             self._process.send_signal(number)
 
