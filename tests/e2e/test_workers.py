@@ -269,6 +269,27 @@ def test_a_killed_worker_is_replaced_and_its_order_is_painted_and_charged_once(
         assert command(server, postgres_url, "fsck")
 
 
+def test_a_worker_that_cannot_be_replaced_is_tried_again(
+    postgres_url: str, postgres_cluster: Cluster, tmp_path: Path
+) -> None:
+    with two_workers(tmp_path, postgres_url) as server, client_of_each(server) as clients:
+        pids = {line["worker"]: line["pid"] for line in lines(server, "worker_started")}
+        postgres_cluster.stop()
+        try:
+            kill(pids[1])
+            eventually(
+                lambda: [
+                    line for line in lines(server, "worker_died") if "could not start: The data" in line["ending"]
+                ],
+                "the worker to fail",
+            )
+            assert clients[2].get("/health/live").status_code == 200
+        finally:
+            postgres_cluster.start()
+        eventually(lambda: len(lines(server, "worker_started")) == 3, "the worker to be replaced", 60.0)
+        assert clients[2].post("/v1/images/generations", json={"prompt": "a", "size": "256x256"}).status_code == 200
+
+
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
