@@ -3,6 +3,9 @@
 A bucket of tokens is a row of `rate_buckets`, which one conditional statement looks at and takes from. Orders that are
 open at once are counted in their own rows, by the transaction that opens one more: a process that is killed leaves
 nothing behind that would have to be given back. Who has no limits costs no query.
+
+A transaction locks rows of `rate_buckets` before all others, and in one order, so that none waits for another in a
+circle: places before pictures, the key's before its account's.
 """
 
 import time

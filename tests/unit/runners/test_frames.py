@@ -5,7 +5,18 @@ from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolati
 from pinxit.images.pixels import Pixels
 from pinxit.images.size import Size
 from pinxit.runners.frames import Frame, FrameError
-from pinxit.runners.messages import error_frame, event_frame, order_frame, read_error, read_event, read_order
+from pinxit.runners.interface import PainterDied, RunnerState, Status
+from pinxit.runners.messages import (
+    error_frame,
+    event_frame,
+    order_frame,
+    read_error,
+    read_event,
+    read_order,
+    read_ready_timeout,
+    read_state,
+    state_frame,
+)
 
 ORDER = PaintOrder("fake-1", "a fox \ud83d 🦊\n", Size(1536, 1024), (0, 2**32 - 1), 4, 3.5, "blur", "vivid", True, 2)
 PREVIEW = Pixels(2, 1, "RGB", b"abcdef")
@@ -22,6 +33,27 @@ def test_an_order_arrives_as_it_was_sent() -> None:
     assert read_order(order_frame(7, ORDER)) == ORDER
 
 
+@pytest.mark.parametrize("seconds", [None, 0, 1.5])
+def test_how_long_an_order_waits_arrives_beside_it(seconds: float | None) -> None:
+    frame = order_frame(7, ORDER, seconds)
+
+    assert read_ready_timeout(frame) == seconds
+    assert read_order(frame) == ORDER
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_state_arrives_as_it_was_sent(status: Status) -> None:
+    state = RunnerState(status, "The weights are missing.")
+
+    assert read_state(state_frame(state)) == state
+
+
+@pytest.mark.parametrize("changes", [{"status": "tired"}, {"status": None}, {"status": []}])
+def test_a_state_that_is_none_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(FrameError):
+        read_state(Frame(state_frame(RunnerState(Status.READY)).header | changes))
+
+
 @pytest.mark.parametrize("event", EVENTS, ids=repr)
 def test_an_event_arrives_as_it_was_sent(event: Queued | Progress | PaintedImage | PaintUsage) -> None:
     frame = event_frame(7, event)
@@ -33,6 +65,7 @@ def test_an_event_arrives_as_it_was_sent(event: Queued | Progress | PaintedImage
 def test_errors_arrive_with_their_facts() -> None:
     refused = read_error(error_frame(7, ContentPolicyViolation("No.", stage="model", categories=["gore"])))
     unavailable = read_error(error_frame(7, BackendUnavailable("Later.", retry_after_seconds=9.0)))
+    died = read_error(error_frame(7, PainterDied()))
     unusable = read_error(error_frame(7, BackendError("Black.")))
     unexpected = read_error(error_frame(7, StartupError("Strange.")))
 
@@ -40,6 +73,7 @@ def test_errors_arrive_with_their_facts() -> None:
     assert (refused.message, refused.stage, refused.categories) == ("No.", "model", ("gore",))
     assert isinstance(unavailable, BackendUnavailable)
     assert (unavailable.message, unavailable.retry_after_seconds) == ("Later.", 9.0)
+    assert (type(died), died.message) == (PainterDied, PainterDied().message)
     assert (type(unusable), unusable.message) == (BackendError, "Black.")
     assert (type(unexpected), unexpected.message) == (BackendError, "Strange.")
 
