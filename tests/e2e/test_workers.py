@@ -139,6 +139,13 @@ def test_orders_over_fresh_connections_reach_both_workers_and_one_painter(shared
     assert len(workers_of(shared)) == 2
 
 
+def test_every_worker_says_how_the_shared_painter_is(shared: Server) -> None:
+    with client_of_each(shared) as clients:
+        answers = [client.get("/health/ready") for client in clients.values()]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.json()["backends"] for answer in answers] == [{"otter": {"status": "ready", "reason": ""}}] * 2
+
+
 def test_an_order_is_seen_and_followed_at_another_worker(shared: Server) -> None:
     with client_of_each(shared) as clients:
         order = begin(clients[1], **LONG)
