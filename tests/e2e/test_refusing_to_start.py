@@ -59,6 +59,15 @@ def test_a_configuration_that_is_wrong(tmp_path):
     assert "pinxit.yaml:2: settings.prot" in refusal(pinxit("serve", cwd=tmp_path))
 
 
+def test_several_workers_on_sqlite(tmp_path):
+    result = pinxit("serve", "--workers", "2", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line == (
+        "pinxit: --workers: must be 1 unless database_url names a PostgreSQL database: SQLite serves one process, not 2"
+    )
+
+
 @pytest.fixture
 def other_otter(tmp_path):
     """A copy of the model's package whose weights can be harmed; returns it and the environment that puts it first."""

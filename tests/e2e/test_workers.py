@@ -426,15 +426,6 @@ def test_a_killed_painter_is_replaced_for_all_workers(postgres_url: str, tmp_pat
 # --- nobody starts ---
 
 
-def test_several_workers_on_sqlite_are_refused_in_one_sentence(tmp_path: Path) -> None:
-    done = pinxit("serve", "--workers", "2", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "--workers" in done.stderr
-    assert "database_url" in done.stderr
-    assert "PostgreSQL" in done.stderr
-
-
 def test_why_a_worker_cannot_start_is_said_in_one_sentence(tmp_path: Path) -> None:
     url = f"postgresql://nobody@/nothing?host={tmp_path}"
     done = pinxit("serve", "--workers", "2", "--port", "0", cwd=tmp_path, environ={"PINXIT_DATABASE_URL": url})
