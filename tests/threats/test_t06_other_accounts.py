@@ -10,6 +10,8 @@ from pinxit.database.tables import api_keys, images
 from pinxit.keys.model import Scope
 from pinxit.keys.service import local_caller
 
+pytestmark = pytest.mark.both_databases
+
 MISSING = "0" * 32
 
 

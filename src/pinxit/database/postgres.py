@@ -21,6 +21,7 @@ import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
+from psycopg.types.string import StrDumper
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -163,6 +164,13 @@ class PostgresDatabase(Database):
                 raise
 
 
+class _WithoutNull(StrDumper):
+    """Text for a server that cannot keep U+0000: a value that nobody could have stored is looked for in vain."""
+
+    def dump(self, obj: str) -> Any:
+        return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+
+
 def open_engine(url: str, connections: int = 1, session: str = "SELECT 1") -> Engine:
     """An engine whose connections leave transactions to us (driver in autocommit). `session`: SQL for each new one."""
 
@@ -181,6 +189,7 @@ def open_engine(url: str, connections: int = 1, session: str = "SELECT 1") -> En
 
     @event.listens_for(engine, "connect")
     def _configure(connection: psycopg.Connection[Any], _: ConnectionPoolEntry) -> None:
+        connection.adapters.register_dumper(str, _WithoutNull)
         connection.execute(f"{_EVERY_SESSION}; {session}")
 
     return engine

@@ -312,6 +312,14 @@ async def test_a_bug_in_a_unit_is_its_own(database: PostgresDatabase) -> None:
     assert await database.write(add("a")) == "a"
 
 
+async def test_text_with_a_null_character_is_nobody_s_and_harms_nothing(database: PostgresDatabase) -> None:
+    """SQLite keeps it; PostgreSQL cannot."""
+    await database.write(add("a\0b"))
+    assert await names(database) == {"a\N{REPLACEMENT CHARACTER}b"}
+    look = select(accounts.c.id).where(accounts.c.id == "b\0")
+    assert await database.read(lambda connection: connection.execute(look).all()) == []
+
+
 async def test_what_is_logged_shows_no_rows(database: PostgresDatabase) -> None:
     with structlog.testing.capture_logs() as logged:
         await database.write(run("CREATE TABLE notes (note text PRIMARY KEY, CHECK (note <> 'a wish'))"))

@@ -27,6 +27,8 @@ from pinxit.ids import new_id, new_image_name
 from pinxit.ledger.invariants import check
 from pinxit.testing.fake_backend import FakeBackend
 
+pytestmark = pytest.mark.both_databases
+
 SOON, LONG_AGO = timedelta(seconds=30), timedelta(seconds=-30)
 ANOTHER_SERVER, A_COMMAND = "server_" + "a" * 16 + "_" + "b" * 32, "command_" + "b" * 32
 
