@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MEBIBYTES = 96
+MEBIBYTES = 256
 
 
 @contextmanager

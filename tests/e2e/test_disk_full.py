@@ -47,7 +47,7 @@ def test_a_full_disk_under_paying_customers(tmp_path: Path, capsys: pytest.Captu
                 customers.stop()
             assert not child.has_ended()
             found = assert_kept(shop, customers)
-            assert set(customers.answers) <= {"200", "202", "503 storage_unavailable"}
+            assert set(customers.answers) <= {"200", "202", "409 idempotency_error", "503 storage_unavailable"}
             assert "Traceback" not in shop.nursery.log
     with capsys.disabled():
         print(f"\nfull {len(seconds)} times, back after {seconds} s: {found}, answers {dict(customers.answers)}")

@@ -41,7 +41,7 @@ def shop_on_a_disk(folder: Path) -> Iterator[tuple[Shop, Path]]:
         (folder / "shop").mkdir()
         (disk / "data").mkdir()
         (folder / "shop" / "data").symlink_to(disk / "data")
-        with open_shop(folder / "shop") as shop:
+        with open_shop(folder / "shop", PINXIT_MIN_FREE_DISK_BYTES="1000000") as shop:
             yield shop, image
 
 

@@ -84,7 +84,9 @@ def tampering(pid: int, point: Point, what: str, trace: Path) -> Iterator[None]:
         return
     threads = threads_of(pid)
     if point.thread >= len(threads):
-        raise AssertionError(f"the server has {len(threads)} threads: there is no {point}")
+        trace.touch()  # a pool has started fewer threads this time: the point is not reached
+        yield
+        return
     thread = threads[point.thread]
     with _attached(thread, *options):
         eventually(lambda: "TracerPid:\t0\n" not in _status(thread), "strace to hold the thread")
