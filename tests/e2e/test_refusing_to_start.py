@@ -1,5 +1,6 @@
 """What keeps a server from starting is said in one sentence, with what to do, and exit status 1."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -77,7 +78,8 @@ def other_otter(tmp_path):
     (package / "weights").mkdir()
     for file in (source / "weights").iterdir():
         (package / "weights" / file.name).symlink_to(file)
-    return package / "weights", {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    path = os.pathsep.join(filter(None, (str(package.parent), os.environ.get("PYTHONPATH"))))
+    return package / "weights", {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def replace(file: Path, data: bytes) -> None:
