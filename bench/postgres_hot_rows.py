@@ -1,6 +1,6 @@
 """What the hot rows of the ledger cost on PostgreSQL, where every commit is made to take as long as a slow disk's.
 
-Orders are opened and settled by eight writers: all of one account, of many accounts, and of many accounts but free. Who
+Orders are opened and settled by eight writers: all of one account, of many accounts, and of one account but free. Who
 waits for a row waits for the commit of whoever has it, so the rates are the same on every machine.
 
     python bench/postgres_hot_rows.py
@@ -38,6 +38,7 @@ from postgres import Cluster
 NOW = datetime.now(UTC)
 OWNER = "server_bench"
 AT_ONCE = 64
+CASES = (("one account", 1, 10), ("64 accounts", 64, 10), ("one account, free", 1, 0))
 
 
 def order(number: int, account_count: int) -> Generation:
@@ -111,10 +112,10 @@ def main() -> None:
     delay = {"commit_delay": str(chosen.commit_milliseconds * 1000), "commit_siblings": "0"}
     print(f"{chosen.orders} orders, {postgres.WRITERS} writers, {chosen.commit_milliseconds} ms a commit: a second")
     with Cluster(settings=delay) as cluster:
-        for name, account_count, micros in (("one account", 1, 10), ("64 accounts", 64, 10), ("64, free", 64, 0)):
+        for name, account_count, micros in CASES:
             url = cluster.new_database("bench")
             opened, settled = asyncio.run(measure(url, chosen.orders, account_count, micros))
-            print(f"{name:12} {opened:6.1f} opened {settled:6.1f} settled", flush=True)
+            print(f"{name:18} {opened:6.1f} opened {settled:6.1f} settled", flush=True)
             cluster.drop_database("bench")
 
 

@@ -111,14 +111,8 @@ def hold(
     """
     _require_amount(micros, least=0)
     source = ensure(connection, Kind.CREDITS if billed else Kind.UNBILLED, account_id)
-    enough = ledger_accounts.c.balance_micros - ledger_accounts.c.held_micros >= micros
-    reserved = connection.execute(
-        ledger_accounts.update()
-        .where(ledger_accounts.c.id == source, enough if billed else ledger_accounts.c.id == source)
-        .values(held_micros=ledger_accounts.c.held_micros + micros)
-    )
-    if reserved.rowcount != 1:
-        raise InsufficientCredits
+    if micros:  # what is free waits for nobody: the row is hot
+        _reserve(connection, source, micros, billed=billed)
     if api_key_id is not None and micros:
         budgets.hold(connection, api_key_id, account_id, micros, spending_limits or {}, now=now)
     connection.execute(
@@ -132,6 +126,17 @@ def hold(
             "api_key_id": api_key_id,
         },
     )
+
+
+def _reserve(connection: Connection, source: str, micros: int, *, billed: bool) -> None:
+    enough = ledger_accounts.c.balance_micros - ledger_accounts.c.held_micros >= micros
+    reserved = connection.execute(
+        ledger_accounts.update()
+        .where(ledger_accounts.c.id == source, enough if billed else ledger_accounts.c.id == source)
+        .values(held_micros=ledger_accounts.c.held_micros + micros)
+    )
+    if reserved.rowcount != 1:
+        raise InsufficientCredits
 
 
 def post(connection: Connection, generation_id: str, micros: int, *, now: datetime) -> bool:
@@ -168,11 +173,12 @@ def _resolve(
     )
     if ended.rowcount != 1:
         return None
-    connection.execute(
-        ledger_accounts.update()
-        .where(ledger_accounts.c.id == row.ledger_account_id)
-        .values(held_micros=ledger_accounts.c.held_micros - row.amount_micros)
-    )
+    if row.amount_micros:
+        connection.execute(
+            ledger_accounts.update()
+            .where(ledger_accounts.c.id == row.ledger_account_id)
+            .values(held_micros=ledger_accounts.c.held_micros - row.amount_micros)
+        )
     if row.api_key_id is not None and row.amount_micros:
         budgets.settle(connection, row.api_key_id, row.amount_micros, posted, held_at=row.created_at)
     return row.ledger_account_id, row.amount_micros

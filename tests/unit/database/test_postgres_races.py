@@ -303,6 +303,18 @@ async def test_the_first_two_orders_of_an_account_may_come_at_once(one, two, beh
     assert await in_order(one)
 
 
+async def test_orders_that_cost_nothing_do_not_wait_for_each_other(one, two) -> None:
+    await one.write(opening(planned("gen_1"), micros=0))
+    held = Held(opening(planned("gen_2"), micros=0))
+    first = asyncio.create_task(one.write(held))
+    await held.wait()
+    async with asyncio.timeout(SECONDS):
+        assert await two.write(opening(planned("gen_3"), micros=0)) == "gen_3"
+    held.go_on.set()
+    await first
+    assert await in_order(one)
+
+
 async def test_the_last_credits_are_held_once(one, two, behind) -> None:
     await one.write(partial(ledger.top_up, account_id=DEFAULT_ACCOUNT, micros=10, reference="r", now=NOW))
     said = await behind(one, Held(opening(planned("gen_1"), billed=True)), two, opening(planned("gen_2"), billed=True))
