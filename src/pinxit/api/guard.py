@@ -224,6 +224,15 @@ _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 _CHECKED: Final = _FRAMING | {b"host"}
 
 
+LOST_ANSWER: Final = "pinxit.lost_answer"
+"""Key of the scope for a list of functions to call if the client has not read an answer that was sent.
+
+A client that closes its socket with unread bytes in it resets the connection (RFC 2525 §2.17); one that has read them
+all ends it in order. So a reset soon after an answer tells that its client had given up waiting for it.
+"""
+LOST_WITHIN_SECONDS: Final = 5.0
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. Use `guarded_protocol` for a class with limits.
 
@@ -249,6 +258,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # Answering.
     _running: _GuardedCycle | None = None
+    _answered_at = 0.0
     _pending: PinxitError | None = None
     _unwritten_bytes = 0
     _unwritten_since = 0.0
@@ -268,6 +278,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.watch.forget(self)
+        if isinstance(exc, ConnectionError):
+            self._tell_of_lost_answer()
         # uvicorn tells the latest request only; with pipelining that is not the one that runs.
         self._disconnect(self._running)
         self.pipeline.clear()
@@ -417,10 +429,20 @@ class GuardedProtocol(HttpToolsProtocol):
         # uvicorn makes its cycles in the middle of `on_headers_complete`, without a hook.
         cycle.__class__ = _GuardedCycle
         assert isinstance(cycle, _GuardedCycle)
+        cycle.scope[LOST_ANSWER] = []  # type: ignore[typeddict-unknown-key]  # a scope may hold more
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
+    def _tell_of_lost_answer(self) -> None:
+        cycle = self._running
+        if cycle is None or not cycle.response_complete:
+            return
+        if self.loop.time() - self._answered_at <= LOST_WITHIN_SECONDS:
+            for tell in cycle.scope[LOST_ANSWER]:  # type: ignore[typeddict-item]
+                tell()
+
     def on_response_complete(self) -> None:
+        self._answered_at = self.loop.time()
         if not self.transport.is_closing():
             if self._running is not None and self._running.body_unread:
                 self.server_state.total_requests += 1

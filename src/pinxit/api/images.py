@@ -19,6 +19,7 @@ from pinxit.api.auth import authenticate
 from pinxit.api.body import read_json_object
 from pinxit.api.context import ANSWER_HEADERS, REQUEST_ID, Services, base_url, header, headers
 from pinxit.api.fields import Fields
+from pinxit.api.guard import LOST_ANSWER
 from pinxit.api.manner import Manner
 from pinxit.api.manner import parse as parse_manner
 from pinxit.api.rations import rate_headers
@@ -343,6 +344,7 @@ class GenerationsEndpoint:
             return
         if generation is None:
             return
+        scope.get(LOST_ANSWER, []).append(order.lost)
         parts = await asyncio.to_thread(
             render, generation, parsed.request, services, base_url(scope, services.settings)
         )

@@ -146,6 +146,7 @@ class GenerationService:
         """Ids of orders on their way into the database, whose painting has not begun."""
         self._tasks: set[asyncio.Task[Generation]] = set()
         self._tending: set[asyncio.Task[None]] = set()
+        self._notes: set[asyncio.Task[None]] = set()
 
     # --- the story ---
 
@@ -412,6 +413,12 @@ class GenerationService:
         except StorageUnavailable:
             log.warning("abandonment_not_kept", generation_id=generation_id)
 
+    def abandon_soon(self, generation_id: str) -> None:
+        """As `abandon`, for whoever cannot wait for it."""
+        note = asyncio.create_task(self.abandon(generation_id))
+        self._notes.add(note)
+        note.add_done_callback(self._notes.discard)
+
     async def _answer_again(self, caller: Caller, request: ImageRequest, generation_id: str) -> Generation:
         """The answer of an order that was begun before: wait until it ends, then tell its end again.
 
@@ -550,8 +557,8 @@ class GenerationService:
             await asyncio.wait(self._tasks)
         for tending in self._tending:
             tending.cancel()
-        if self._tending:
-            await asyncio.wait(self._tending)
+        if self._tending or self._notes:
+            await asyncio.wait(self._tending | self._notes)
         self._tending.clear()
 
     async def tend(self) -> None:
@@ -673,6 +680,10 @@ class Order:
         await asyncio.wait({self._opened})
         if not self._opened.cancelled():
             await self._service.abandon(self._opened.result())
+
+    def lost(self) -> None:
+        """The answer was sent, and the client had left without reading it."""
+        self._service.abandon_soon(self._opened.result())
 
     async def leave(self) -> None:
         """The client who looked on has left: nothing more is painted, unless somebody else wants it, or it can be asked
