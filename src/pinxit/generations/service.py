@@ -567,12 +567,12 @@ class GenerationService:
 
         Raises StorageUnavailable.
         """
-        await self._database.write(partial(repository.forget_old_keys, now=self._now()))
-        await self._limiter.tend()
         if self._live:
             begun = [id_ for id_, live in self._live.items() if live.progress.status is Status.IN_PROGRESS]
             unit = partial(leases.renew, owner=self._tenure.owner, ids=list(self._live), begun=begun, now=self._now())
             await self._database.write(unit)
+        await self._database.write(partial(repository.forget_old_keys, now=self._now()))
+        await self._limiter.tend()
         await self._endings.catch_up()
         await self._take_over()
         await self._library.purge()

@@ -59,11 +59,11 @@ async def leave_behind(front: Front, owner: str, lease: timedelta, *, attempts: 
         if columns:
             connection.execute(generations.update().where(generations.c.id == left.id).values(columns))
 
-    await database.write(unit)
     await front.house.storage.put(keys[0], b"whole")
     half = place(front, keys[1])
     half.parent.mkdir(parents=True, exist_ok=True)
     half.with_name(f"{half.name}.part").write_bytes(b"half")
+    await database.write(unit)  # from here on whoever looks after leases may come
     return left.id
 
 
