@@ -6,7 +6,8 @@ import random
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,8 @@ class Customers:
         self.surprises: list[str] = []
         self._body = {"model": model, "size": size, "num_inference_steps": 4}
         self._enough = threading.Event()
+        self._may_order = threading.Event()
+        self._may_order.set()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._order_on, args=(seed, number)) for number in range(count)]
 
@@ -77,10 +80,20 @@ class Customers:
     def stop(self) -> None:
         """No new orders; those under way are asked for until they are answered."""
         self._enough.set()
+        self._may_order.set()
         for thread in self._threads:
             thread.join(self._patience_seconds + 30)
         if any(thread.is_alive() for thread in self._threads):
             raise AssertionError("a client still waits")
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """No new orders until the end of the block."""
+        self._may_order.clear()
+        try:
+            yield
+        finally:
+            self._may_order.set()
 
     @property
     def acknowledged(self) -> list[Wanted]:
@@ -93,7 +106,7 @@ class Customers:
             openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.key, timeout=10, max_retries=2) as official,
         ):
             count = 0
-            while not self._enough.is_set():
+            while self._may_order.wait() and not self._enough.is_set():
                 count += 1
                 kind = chance.choice(KINDS)
                 wanted = Wanted(kind, f"{kind} {seed} {number} {count}", new_id("key"))
