@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.tables import attempts, generations, idempotency_keys
@@ -19,6 +19,19 @@ from pinxit.ledger import ledger
 from pinxit.library import repository as images
 
 OPEN = (Status.QUEUED.value, Status.IN_PROGRESS.value)
+
+# What every order executes is built once: to build a statement costs SQLAlchemy more than to run it.
+_INSERT = generations.insert()
+_INSERT_ATTEMPT = attempts.insert()
+_END_ATTEMPTS = attempts.update().where(
+    attempts.c.generation_id == bindparam("of_order"), attempts.c.status == AttemptStatus.STARTED.value
+)
+_END = generations.update().where(
+    generations.c.id == bindparam("of_order"),
+    generations.c.status.in_(OPEN),
+    generations.c.lease_owner == bindparam("of_owner"),
+)
+"""Which columns are set, the parameters say."""
 
 
 class LeaseLost(Exception):
@@ -181,26 +194,27 @@ def forget_old_keys(connection: Connection, now: datetime) -> None:
 def _insert(connection: Connection, generation: Generation, lease: Lease) -> None:
     try:
         connection.execute(
-            generations.insert().values(
-                id=generation.id,
-                account_id=generation.account_id,
-                api_key_id=generation.api_key_id,
-                request_id=generation.request_id,
-                status=generation.status.value,
-                model=generation.model,
-                requested_model=generation.requested_model,
-                prompt=generation.prompt,
-                parameters=generation.parameters,
-                storage_keys=list(generation.storage_keys),
-                cost_micros=0,
-                input_tokens=0,
-                output_tokens=0,
-                lease_owner=lease.owner,
-                lease_until=lease.until,
-                deadline_at=generation.deadline_at,
-                created_at=generation.created_at,
-                fingerprint=generation.fingerprint,
-            )
+            _INSERT,
+            {
+                "id": generation.id,
+                "account_id": generation.account_id,
+                "api_key_id": generation.api_key_id,
+                "request_id": generation.request_id,
+                "status": generation.status.value,
+                "model": generation.model,
+                "requested_model": generation.requested_model,
+                "prompt": generation.prompt,
+                "parameters": generation.parameters,
+                "storage_keys": list(generation.storage_keys),
+                "cost_micros": 0,
+                "input_tokens": 0,
+                "output_tokens": 0,
+                "lease_owner": lease.owner,
+                "lease_until": lease.until,
+                "deadline_at": generation.deadline_at,
+                "created_at": generation.created_at,
+                "fingerprint": generation.fingerprint,
+            },
         )
     except IntegrityError as error:
         raise Conflict("There is an order with this id already.", param="x-pinxit-generation") from error
@@ -219,25 +233,22 @@ def start_attempt(
 
 def _insert_attempt(connection: Connection, generation: Generation, attempt: Attempt, now: datetime) -> None:
     connection.execute(
-        attempts.insert().values(
-            generation_id=generation.id,
-            number=attempt.number,
-            account_id=generation.account_id,
-            backend=attempt.backend,
-            image_indices=list(attempt.image_indices),
-            status=AttemptStatus.STARTED.value,
-            sent_at=now,
-            cost_micros=0,
-        )
+        _INSERT_ATTEMPT,
+        {
+            "generation_id": generation.id,
+            "number": attempt.number,
+            "account_id": generation.account_id,
+            "backend": attempt.backend,
+            "image_indices": list(attempt.image_indices),
+            "status": AttemptStatus.STARTED.value,
+            "sent_at": now,
+            "cost_micros": 0,
+        },
     )
 
 
 def end_attempts(connection: Connection, generation_id: str, status: AttemptStatus, now: datetime) -> None:
-    connection.execute(
-        attempts.update()
-        .where(attempts.c.generation_id == generation_id, attempts.c.status == AttemptStatus.STARTED.value)
-        .values(status=status.value, finished_at=now)
-    )
+    connection.execute(_END_ATTEMPTS, {"of_order": generation_id, "status": status.value, "finished_at": now})
 
 
 def settle(connection: Connection, generation: Generation, record: Record, *, lease_owner: str) -> None:
@@ -291,25 +302,22 @@ def list_with_files_to_remove(connection: Connection) -> list[Generation]:
 def _end(connection: Connection, generation: Generation, lease_owner: str) -> bool:
     """False if it had ended, was never there, or is another's."""
     ended = connection.execute(
-        generations.update()
-        .where(
-            generations.c.id == generation.id,
-            generations.c.status.in_(OPEN),
-            generations.c.lease_owner == lease_owner,
-        )
-        .values(
-            status=generation.status.value,
-            cost_micros=generation.cost_micros,
-            image_count=len(generation.images),
-            input_tokens=generation.input_tokens,
-            output_tokens=generation.output_tokens,
-            error_class=generation.error_class,
-            error_message=generation.error_message,
-            started_at=generation.started_at,
-            finished_at=generation.finished_at,
-            lease_owner=None,
-            lease_until=None,
-        )
+        _END,
+        {
+            "of_order": generation.id,
+            "of_owner": lease_owner,
+            "status": generation.status.value,
+            "cost_micros": generation.cost_micros,
+            "image_count": len(generation.images),
+            "input_tokens": generation.input_tokens,
+            "output_tokens": generation.output_tokens,
+            "error_class": generation.error_class,
+            "error_message": generation.error_message,
+            "started_at": generation.started_at,
+            "finished_at": generation.finished_at,
+            "lease_owner": None,
+            "lease_until": None,
+        },
     )
     return ended.rowcount == 1
 

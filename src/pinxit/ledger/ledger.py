@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import BigInteger, Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.tables import holds, ledger_accounts, transfers
@@ -53,6 +53,18 @@ def ledger_id(kind: Kind, account_id: str | None = None) -> str:
     return f"{kind.value}:{account_id}" if account_id else kind.value
 
 
+# What every order executes is built once: to build a statement costs SQLAlchemy more than to run it.
+_THIS = ledger_accounts.c.id == bindparam("ledger_id")
+_MICROS = bindparam("micros", type_=BigInteger)
+_FIND = select(ledger_accounts.c.id).where(_THIS)
+_METER = ledger_accounts.update().where(_THIS).values(held_micros=ledger_accounts.c.held_micros + _MICROS)
+_RESERVE = _METER.where(ledger_accounts.c.balance_micros - ledger_accounts.c.held_micros >= _MICROS)
+_GIVE_BACK = ledger_accounts.update().where(_THIS).values(held_micros=ledger_accounts.c.held_micros - _MICROS)
+_MOVE = ledger_accounts.update().where(_THIS).values(balance_micros=ledger_accounts.c.balance_micros + _MICROS)
+_INSERT_HOLD = holds.insert()
+_FIND_HOLD = select(holds).where(holds.c.generation_id == bindparam("of_order"))
+_RESOLVE = holds.update().where(holds.c.generation_id == bindparam("of_order"), holds.c.status == HoldStatus.HELD.value)
+_INSERT_TRANSFER = transfers.insert()
 _OPEN = text("""
     INSERT INTO ledger_accounts (id, account_id, kind, balance_micros, held_micros)
     VALUES (:id, :account, :kind, 0, 0) ON CONFLICT (id) DO NOTHING
@@ -62,7 +74,7 @@ _OPEN = text("""
 def ensure(connection: Connection, kind: Kind, account_id: str | None = None) -> str:
     """The ledger account, made with a balance of zero if it is not there yet. Returns its id."""
     id_ = ledger_id(kind, account_id)
-    if connection.execute(select(ledger_accounts.c.id).where(ledger_accounts.c.id == id_)).first() is None:
+    if connection.execute(_FIND, {"ledger_id": id_}).first() is None:
         connection.execute(_OPEN, {"id": id_, "account": account_id, "kind": kind.value})
     return id_
 
@@ -116,7 +128,7 @@ def hold(
     if api_key_id is not None and micros:
         budgets.hold(connection, api_key_id, account_id, micros, spending_limits or {}, now=now)
     connection.execute(
-        holds.insert(),
+        _INSERT_HOLD,
         {
             "generation_id": generation_id,
             "ledger_account_id": source,
@@ -129,12 +141,7 @@ def hold(
 
 
 def _reserve(connection: Connection, source: str, micros: int, *, billed: bool) -> None:
-    enough = ledger_accounts.c.balance_micros - ledger_accounts.c.held_micros >= micros
-    reserved = connection.execute(
-        ledger_accounts.update()
-        .where(ledger_accounts.c.id == source, enough if billed else ledger_accounts.c.id == source)
-        .values(held_micros=ledger_accounts.c.held_micros + micros)
-    )
+    reserved = connection.execute(_RESERVE if billed else _METER, {"ledger_id": source, "micros": micros})
     if reserved.rowcount != 1:
         raise InsufficientCredits
 
@@ -161,24 +168,17 @@ def _resolve(
     connection: Connection, generation_id: str, status: HoldStatus, posted: int, now: datetime
 ) -> tuple[str, int] | None:
     """End the hold once: its ledger account and what was held, or None if it had ended before."""
-    row = connection.execute(select(holds).where(holds.c.generation_id == generation_id)).first()
+    row = connection.execute(_FIND_HOLD, {"of_order": generation_id}).first()
     if row is None or row.status != HoldStatus.HELD.value:
         return None
     if posted > row.amount_micros:
         raise InvalidValue("More cannot be charged than was held.")
-    ended = connection.execute(
-        holds.update()
-        .where(holds.c.generation_id == generation_id, holds.c.status == HoldStatus.HELD.value)
-        .values(status=status.value, posted_micros=posted, resolved_at=now)
-    )
+    end = {"of_order": generation_id, "status": status.value, "posted_micros": posted, "resolved_at": now}
+    ended = connection.execute(_RESOLVE, end)
     if ended.rowcount != 1:
         return None
     if row.amount_micros:
-        connection.execute(
-            ledger_accounts.update()
-            .where(ledger_accounts.c.id == row.ledger_account_id)
-            .values(held_micros=ledger_accounts.c.held_micros - row.amount_micros)
-        )
+        connection.execute(_GIVE_BACK, {"ledger_id": row.ledger_account_id, "micros": row.amount_micros})
     if row.api_key_id is not None and row.amount_micros:
         budgets.settle(connection, row.api_key_id, row.amount_micros, posted, held_at=row.created_at)
     return row.ledger_account_id, row.amount_micros
@@ -198,7 +198,7 @@ def _transfer(
     """Take from one, give to the other, and write it down; the row is never changed again (a trigger sees to it)."""
     try:
         connection.execute(
-            transfers.insert(),
+            _INSERT_TRANSFER,
             {
                 "id": new_id("tr"),
                 "kind": kind.value,
@@ -213,11 +213,7 @@ def _transfer(
     except IntegrityError as error:
         raise Conflict("This transfer has been made already.", param="reference") from error
     for id_, change in sorted([(source, -micros), (target, micros)], key=_is_of_the_house):
-        connection.execute(
-            ledger_accounts.update()
-            .where(ledger_accounts.c.id == id_)
-            .values(balance_micros=ledger_accounts.c.balance_micros + change)
-        )
+        connection.execute(_MOVE, {"ledger_id": id_, "micros": change})
 
 
 def _is_of_the_house(change: tuple[str, int]) -> bool:

@@ -12,10 +12,12 @@ from pinxit.images.request import Encoding
 from pinxit.images.size import Size
 from pinxit.library.image import Image
 
+_INSERT = images.insert()
+
 
 def insert(connection: Connection, image: Image) -> None:
     connection.execute(
-        images.insert(),
+        _INSERT,
         {
             "id": image.id,
             "generation_id": image.generation_id,

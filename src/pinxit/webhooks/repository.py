@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from pinxit.database.tables import accounts, webhook_deliveries, webhook_endpoints
 from pinxit.webhooks.model import Endpoint, EndpointOptions, EventType
@@ -60,15 +60,18 @@ def list_newest(connection: Connection, account_id: str) -> list[Endpoint]:
     return [from_row(row) for row in rows]
 
 
+_ACTIVE = (
+    select(webhook_endpoints)
+    .where(webhook_endpoints.c.account_id == bindparam("of_account"), webhook_endpoints.c.is_active.is_(True))
+    .order_by(webhook_endpoints.c.id)
+    .with_for_update(read=True, key_share=True)
+)
+"""Built once: it is executed for every order."""
+
+
 def list_active(connection: Connection, account_id: str) -> list[Endpoint]:
     """Until the end of the transaction none of them is deleted."""
-    rows = connection.execute(
-        select(webhook_endpoints)
-        .where(webhook_endpoints.c.account_id == account_id, webhook_endpoints.c.is_active.is_(True))
-        .order_by(webhook_endpoints.c.id)
-        .with_for_update(read=True, key_share=True)
-    )
-    return [from_row(row) for row in rows]
+    return [from_row(row) for row in connection.execute(_ACTIVE, {"of_account": account_id})]
 
 
 def delete(connection: Connection, account_id: str, endpoint_id: str) -> bool:
