@@ -22,6 +22,10 @@ MISSED_HEARTBEATS = 3
 logger = structlog.get_logger(__name__)
 
 
+class KilledWhileStarting(StartupError):
+    """A signal ended the painter before it was ready: somebody's, or the kernel's when memory ran out."""
+
+
 class PainterProcess:
     """Speaks with one process over a socket of its own; what the process prints goes to the log."""
 
@@ -67,7 +71,9 @@ class PainterProcess:
         """Return when the backend is open. Raises StartupError with the reason why it cannot be; FrameError."""
         frame = await self._channel.receive()
         if frame is None:
-            raise StartupError(f"The painter {await self._ending()} while it was starting.")
+            ending = await self._ending()
+            is_killed = self._process.returncode is not None and self._process.returncode < 0
+            raise (KilledWhileStarting if is_killed else StartupError)(f"The painter {ending} while it was starting.")
         if frame.type == "failed":
             raise StartupError(str(frame.header.get("reason")))
         if frame.type != "ready":

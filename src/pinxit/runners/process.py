@@ -14,9 +14,11 @@ from pinxit.backends.interface import PaintEvent, PaintOrder
 from pinxit.errors import BackendUnavailable, StartupError
 from pinxit.runners.frames import FrameError
 from pinxit.runners.interface import Runner, RunnerState
-from pinxit.runners.painter_process import PainterProcess
+from pinxit.runners.painter_process import KilledWhileStarting, PainterProcess
 from pinxit.runners.readiness import READY, STARTING, Readiness, backoff_seconds, failed
 
+MAX_KILLS = 3
+"""How often in a row a painter may be killed while it starts before orders are turned away."""
 STEADY_SECONDS = 10.0
 """A painter that was ready for so long is replaced without the delays that earlier failures have piled up."""
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "VIRTUAL_ENV")
@@ -116,11 +118,18 @@ class ProcessRunner(Runner):
 
     async def _supervise(self) -> None:
         delays = backoff_seconds()
+        kills = 0
         while True:
             ready_seconds = 0.0
             try:
                 ready_seconds = await self._live_one_life()
+                kills = 0
                 self._readiness.state = STARTING
+            except KilledWhileStarting as error:
+                kills += 1
+                # Orders wait for the next one, unless no painter lives for long enough to be ready.
+                self._readiness.state = failed(error.message) if kills >= MAX_KILLS else STARTING
+                logger.error("painter_killed_while_starting", backend=self._name, reason=error.message, times=kills)
             except StartupError as error:
                 self._readiness.state = failed(error.message)
                 logger.error("painter_failed", backend=self._name, reason=error.message)

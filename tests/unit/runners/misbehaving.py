@@ -1,9 +1,11 @@
 """Backends that do in a painter process what no backend should."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 from pinxit.backends.interface import PaintEvent, PaintOrder
@@ -53,6 +55,18 @@ class Parental(FakeBackend):
 class DiesInOpen(FakeBackend):
     async def open(self) -> None:
         os._exit(3)
+
+
+class KilledInOpen(FakeBackend):
+    """Is killed as often as the file that PINXIT_TEST_KILLS names says."""
+
+    async def open(self) -> None:
+        kills = Path(os.environ["PINXIT_TEST_KILLS"])
+        left = int(kills.read_text())
+        if left:
+            kills.write_text(str(left - 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        await super().open()
 
 
 class BuggyInOpen(FakeBackend):

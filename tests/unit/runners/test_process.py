@@ -330,6 +330,28 @@ async def test_why_a_painter_cannot_start_is_told(make_runner: MakeRunner, facto
     assert (runner.state.status, runner.state.reason) == (Status.FAILED, raised.value.message)
 
 
+async def test_a_painter_that_is_killed_while_it_starts_costs_time_only(
+    make_runner: MakeRunner, tmp_path: Path
+) -> None:
+    """Orders wait for the next one, which starts."""
+    (tmp_path / "kills").write_text("2")
+    runner = make_runner("misbehaving:KilledInOpen", environment={"PINXIT_TEST_KILLS": str(tmp_path / "kills")})
+    await runner.start()
+
+    assert len(await images(runner, make_order())) == 1
+    assert (tmp_path / "kills").read_text() == "0"
+
+
+async def test_unless_none_lives_to_be_ready(make_runner: MakeRunner, tmp_path: Path) -> None:
+    (tmp_path / "kills").write_text("9")
+    runner = make_runner("misbehaving:KilledInOpen", environment={"PINXIT_TEST_KILLS": str(tmp_path / "kills")})
+    await runner.start()
+
+    with pytest.raises(BackendUnavailable, match=r"killed by signal 9 .* while it was starting"):
+        await images(runner, make_order())
+    assert int((tmp_path / "kills").read_text()) <= 6
+
+
 async def test_a_backend_that_is_not_installed_is_told() -> None:
     runner = ProcessRunner("no-such")
     await runner.start()
