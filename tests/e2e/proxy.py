@@ -94,7 +94,9 @@ class _Connection:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:
             way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
+        how_up_ended, _ = await asyncio.gather(*ways, return_exceptions=True)
+        if isinstance(how_up_ended, ConnectionError):  # the client hung up on an answer: a network would pass that on
+            _reset(writer)
         for each in (writer, self._writer):
             each.close()
             with suppress(OSError):

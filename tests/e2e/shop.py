@@ -154,9 +154,10 @@ def may_be_charged_again(wanted: Wanted, books: Books) -> bool:
 
 
 def is_well_ended(order: dict[str, Any]) -> bool:
-    """Painted, or given up since each of its three servers was killed."""
+    """Painted, or given up since each of its three servers was killed, or since there was no room on the disk."""
     if order["status"] == "failed":
-        return str(order["error"]["message"]).startswith("The server stopped 3 times")
+        error = order["error"]
+        return error["type"] == "storage_unavailable" or error["message"].startswith("The server stopped 3 times")
     return bool(order["status"] == "completed")
 
 

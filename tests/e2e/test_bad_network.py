@@ -65,7 +65,7 @@ def wishes(seed: int, count: int) -> Iterator[Wish]:
         if dice < 0.3:
             wish.is_hasty = True
         elif dice < 0.4:
-            wish.fault = chance.choice(list(Fault) if wish.key else [Fault.REFUSED, Fault.RESET])
+            wish.fault = chance.choice(list(Fault) if wish.key else [Fault.REFUSED, Fault.RESET, Fault.CUT_ANSWER])
         if wish.is_hasty or wish.fault is Fault.RESET:
             wish.prompt += f" {SLOW}"
         if wish.fault is Fault.SILENCE:
@@ -170,8 +170,8 @@ def lost_answers(shop: Shop, faults: Counter[Fault], received: int) -> int:
 
 @pytest.mark.timeout(3600)
 async def test_each_order_is_painted_once_and_charged_once(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exactly, with one exception that cannot be helped without a key: a timeout that strikes while the answer is on
-    its way, as happens where the machine is busy. Those are counted from the server's side.
+    """Exactly, with one exception that cannot be helped without a key: a client that hangs up in order in the very
+    moment in which the answer is sent. Those are counted from the server's side.
     """
     wanted = list(wishes(SEED, ORDERS))
     with shop.serving():
@@ -183,7 +183,7 @@ async def test_each_order_is_painted_once_and_charged_once(shop: Shop, capsys: p
     assert set(again) <= may_be, again
     extra, lost = sum(hits.values()) - ORDERS, lost_answers(shop, faults, answers[200])
     assert extra <= lost, again
-    assert extra <= ORDERS / 50, "this machine is too busy for the test to say anything"
+    assert extra <= 1 + ORDERS // 1000, again
     assert dict(books.charged) == dict(hits)
     assert {id_ for wish in wanted for id_ in wish.pictures} <= set(books.pictures)
     assert books.spent_micros == PRICE_MICROS * (ORDERS + extra) == PAID_USD * 1_000_000 - books.balance_micros
@@ -198,14 +198,12 @@ async def test_each_order_is_painted_once_and_charged_once(shop: Shop, capsys: p
         print(f"{calls} calls; {extra} painted again, {lost} answers came too late; answers {dict(answers)}")
 
 
-async def test_an_answer_that_is_cut_and_has_no_key_is_bought_again(shop: Shop) -> None:
-    """The limit of what can be known without a key: the server has sent its answer, and nothing tells that it was lost.
-    With a key, it is the same order (see above).
-    """
+async def test_an_answer_that_is_cut_is_there_for_the_retry(shop: Shop) -> None:
+    """Without a key: the server has sent it all, and is told by the reset that it was not read."""
     wanted = [Wish(f"order {number}", fault=Fault.CUT_ANSWER) for number in range(5)]
     with shop.serving():
         await send_all(shop, wanted)
     hits, books = shop.hits(), shop.books()
-    assert {hits[wish.prompt] for wish in wanted} == {2}
-    assert {books.charged[wish.prompt] for wish in wanted} == {2}
+    assert {hits[wish.prompt] for wish in wanted} == {1}
+    assert {books.charged[wish.prompt] for wish in wanted} == {1}
     assert books.problems == []

@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai.types import ImageGenCompletedEvent
 from PIL import Image
-from running import is_png
+from running import is_png, png_size
 
 
 def test_the_default_delivery_is_a_url(client, server):
@@ -118,9 +118,65 @@ def test_a_key_without_the_scope(client, server):
         reader.images.generate(prompt="a lemon")
 
 
-def test_edits_are_not_there_yet(client):
-    with pytest.raises(openai.NotFoundError):
-        client.images.edit(image=("a.png", b"\x89PNG\r\n\x1a\n"), prompt="with a hat")
+def a_picture(client, prompt) -> bytes:
+    answer = client.images.generate(
+        prompt=prompt, size="256x256", extra_body={"response_format": "b64_json", "seed": 3}
+    )
+    return base64.b64decode(answer.data[0].b64_json)
+
+
+def left_half() -> bytes:
+    """A mask: what is transparent is painted."""
+    mask = Image.new("RGBA", (256, 256), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (0, 0, 128, 256))
+    file = io.BytesIO()
+    mask.save(file, "PNG")
+    return file.getvalue()
+
+
+def decoded(data) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), float)
+
+
+def test_an_edit_with_a_mask(client):
+    before = a_picture(client, "a smiling face")
+    answer = client.images.edit(
+        image=("face.png", before), mask=("mask.png", left_half()), prompt="a crying face", response_format="b64_json"
+    )
+    after = base64.b64decode(answer.data[0].b64_json)
+    assert png_size(after) == (512, 512)
+    answer = client.images.edit(
+        image=[("face.png", before)], mask=("mask.png", left_half()), prompt="a crying face", size="256x256",
+        response_format="b64_json", extra_body={"strength": 0.9},
+    )  # fmt: skip
+    after = decoded(base64.b64decode(answer.data[0].b64_json))
+    assert (after[:, 128:] == decoded(before)[:, 128:]).all()
+    assert np.abs(after[:, :128] - decoded(before)[:, :128]).mean() > 2
+
+
+def test_an_edit_as_a_stream(client):
+    stream = client.images.edit(
+        image=("robot.png", a_picture(client, "a robot")),
+        prompt="a robot",
+        stream=True,
+        partial_images=2,
+        size="256x256",
+    )
+    kinds = [type(event).__name__ for event in stream]
+    assert kinds == ["ImageEditPartialImageEvent"] * 2 + ["ImageEditCompletedEvent"]
+
+
+def test_a_variation(client):
+    with pytest.warns(DeprecationWarning):  # OpenAI's own model for it is gone
+        answer = client.images.create_variation(image=("robot.png", a_picture(client, "a robot")), n=2, size="256x256")
+    assert len({datum.url for datum in answer.data}) == 2
+
+
+def test_more_pictures_than_the_model_takes(client):
+    robot = a_picture(client, "a robot")
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        client.images.edit(image=[("a.png", robot), ("b.png", robot)], prompt="two robots")
+    assert (caught.value.type, caught.value.param) == ("invalid_value", "image")
 
 
 def test_too_much_is_its_own_error(client, server):

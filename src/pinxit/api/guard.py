@@ -14,7 +14,7 @@ import ipaddress
 import logging
 import re
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -185,11 +185,19 @@ class _GuardedCycle(RequestResponseCycle):
     """uvicorn's request and response. An answer that comes before the body has is the connection's last."""
 
     body_unread = False
+    lost_answer: list[Callable[[], None]]
+    """What is to be called if the client is gone before it has read all of the answer."""
+
+    is_watched = False
+    """Whether its connection is to be ended by us, but only after the client has ended or reset it."""
 
     def send(self, message: ASGISendEvent) -> Coroutine[Any, Any, None]:
-        if self.response_started or not self.more_body:
-            return super().send(message)
-        return self._send_last_start(message)
+        if not self.response_started and self.more_body:
+            return self._send_last_start(message)
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if is_last and self.lost_answer and not self.keep_alive:
+            self.is_watched = self.keep_alive = True  # uvicorn would close at once, and not hear of a reset
+        return super().send(message)
 
     async def _send_last_start(self, message: ASGISendEvent) -> None:
         # uvicorn announces the close if `keep_alive` is off, but would then also close at once, which resets the
@@ -225,7 +233,7 @@ _CHECKED: Final = _FRAMING | {b"host"}
 
 
 LOST_ANSWER: Final = "pinxit.lost_answer"
-"""Key of the scope for a list of functions to call if the client has not read an answer that was sent.
+"""Key of the scope for a list of functions to call if the client is gone before it has read all of an answer.
 
 A client that closes its socket with unread bytes in it resets the connection (RFC 2525 §2.17); one that has read them
 all ends it in order. So a reset soon after an answer tells that its client had given up waiting for it.
@@ -278,8 +286,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.watch.forget(self)
-        if isinstance(exc, ConnectionError):
-            self._tell_of_lost_answer()
+        self._tell_of_lost_answer(is_broken=exc is not None)
         # uvicorn tells the latest request only; with pipelining that is not the one that runs.
         self._disconnect(self._running)
         self.pipeline.clear()
@@ -429,16 +436,18 @@ class GuardedProtocol(HttpToolsProtocol):
         # uvicorn makes its cycles in the middle of `on_headers_complete`, without a hook.
         cycle.__class__ = _GuardedCycle
         assert isinstance(cycle, _GuardedCycle)
-        cycle.scope[LOST_ANSWER] = []  # type: ignore[typeddict-unknown-key]  # a scope may hold more
+        cycle.lost_answer = []
+        cycle.scope[LOST_ANSWER] = cycle.lost_answer  # type: ignore[typeddict-unknown-key]  # a scope may hold more
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
-    def _tell_of_lost_answer(self) -> None:
+    def _tell_of_lost_answer(self, *, is_broken: bool) -> None:
         cycle = self._running
-        if cycle is None or not cycle.response_complete:
+        if cycle is None:
             return
-        if self.loop.time() - self._answered_at <= LOST_WITHIN_SECONDS:
-            for tell in cycle.scope[LOST_ANSWER]:  # type: ignore[typeddict-item]
+        was_just_sent = self.loop.time() - self._answered_at <= LOST_WITHIN_SECONDS
+        if not cycle.response_complete or (is_broken and was_just_sent):
+            for tell in cycle.lost_answer:
                 tell()
 
     def on_response_complete(self) -> None:
@@ -451,6 +460,10 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._pending is not None and not self.pipeline:
                 self.server_state.total_requests += 1
                 self._answer(self._pending)
+                return
+            if self._running is not None and self._running.is_watched:
+                self.server_state.total_requests += 1
+                self._linger()
                 return
         super().on_response_complete()
         if self._head_begun:
