@@ -167,7 +167,7 @@ def test_an_edit_as_a_stream(client):
 
 
 def test_a_variation(client):
-    with pytest.warns(DeprecationWarning):  # OpenAI's own model for it is gone
+    with pytest.warns(DeprecationWarning, match="deprecated"):  # OpenAI's own model for it is gone
         answer = client.images.create_variation(image=("robot.png", a_picture(client, "a robot")), n=2, size="256x256")
     assert len({datum.url for datum in answer.data}) == 2
 
