@@ -104,8 +104,26 @@ def some_of(points: list[Point], few: int) -> list[Point]:
 
 
 def test_killed_at_every_system_call(orders: Orders, capsys: pytest.CaptureFixture[str]) -> None:
+    found = kill_at_points(orders, 8)
+    with capsys.disabled():
+        print(f"\n{found}")
+
+
+@pytest.mark.system("postgres")
+def test_killed_at_every_system_call_over_postgresql(
+    tmp_path: Path, postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is sent to the database is among them; which thread of the pool sends it may change from run to run."""
+    with open_shop(tmp_path, PINXIT_DATABASE_URL=postgres_url) as shop:
+        found = kill_at_points(Orders(shop), 4, reached=0.25)
+    with capsys.disabled():
+        print(f"\nPostgreSQL: {found}")
+
+
+def kill_at_points(orders: Orders, few: int, reached: float = 0.8) -> str:
+    """Kill the server at all points of an order, or a few; `reached`: what share must be. Returns what was found."""
     points = orders.count_points()
-    chosen = some_of(points, 8)
+    chosen = some_of(points, few)
     died = 0
     for point in chosen:
         with orders.shop.serving() as child:
@@ -115,10 +133,9 @@ def test_killed_at_every_system_call(orders: Orders, capsys: pytest.CaptureFixtu
                 died += child.has_ended(0.2)
         assert_sound(orders.shop, orders.acknowledged)
     orders.check_at_the_end()
-    assert died >= len(chosen) * 0.8, "too few of the points were reached"
-    with capsys.disabled():
-        counted = dict(Counter(point.call for point in points))
-        print(f"\nkilled at {died} of {len(chosen)} chosen out of {len(points)} points {counted}")
+    assert died >= len(chosen) * reached, "too few of the points were reached"
+    counted = dict(Counter(point.call for point in points))
+    return f"killed at {died} of {len(chosen)} chosen out of {len(points)} points {counted}"
 
 
 def ends_honestly(orders: Orders, child: Child, point: Point, answer: httpx2.Response | None) -> None:
