@@ -54,7 +54,7 @@ serve: $(VENV)/.runtime  ## start the server on 127.0.0.1:8000 (ARGS="--port 900
 
 .PHONY: test
 test: $(VENV)/.dev  ## all tests, JOBS=2 files at a time (ARGS="-k otter" …)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev  ## the tests that need no server process and no model

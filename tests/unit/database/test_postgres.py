@@ -381,7 +381,8 @@ class CuttingProxy:
                     server.sendall(data)
                 break
             server.sendall(data)
-        server.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the server has hung up before
+            server.shutdown(socket.SHUT_WR)
 
     def _answer(self, client: socket.socket, server: socket.socket) -> None:
         while data := _receive(server):
