@@ -5,7 +5,7 @@ import io
 import warnings
 from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pinxit.images.encoding import inspect
 from pinxit.images.pixels import Pixels
@@ -65,8 +65,6 @@ def decode_mask(picture: InputPicture, size: Size) -> Pixels:
 
 def _open(picture: InputPicture) -> Image.Image:
     """Decoded, upright. Raises ValueError."""
-    from PIL import ImageOps
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd but harmless metadata
