@@ -1,6 +1,7 @@
 """Assembly: builds everything once and hands it on. The only module that knows every room."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -28,11 +30,11 @@ from pinxit.api.routes import hot_routes, router
 from pinxit.api.shell import Shell
 from pinxit.backends import registry
 from pinxit.backends.interface import Backend
-from pinxit.catalog.catalog import Catalog, ConfiguredModel
-from pinxit.catalog.price import PriceList, PriceRule
+from pinxit.backends.upstream._configured import build_providers, price_list
+from pinxit.catalog.catalog import Catalog, ConfiguredBackend, ConfiguredModel
 from pinxit.database.interface import Database
 from pinxit.database.opening import open_database
-from pinxit.errors import PinxitError
+from pinxit.errors import ConfigurationError, PinxitError
 from pinxit.generations import repository as orders
 from pinxit.generations.announcing import Announcer
 from pinxit.generations.generation import Generation, Status
@@ -51,6 +53,7 @@ from pinxit.limits.shared import SharedLimiter
 from pinxit.moderation import Moderator
 from pinxit.moderation.word_list import load_word_list
 from pinxit.network.http import GuardedHttp
+from pinxit.routing.router import Router
 from pinxit.runners.inline import InlineRunner
 from pinxit.runners.interface import Runner
 from pinxit.runners.process import ProcessRunner
@@ -160,7 +163,7 @@ def build(
     """
     prepare_data_folder(settings.data_dir)
     is_alone = owns_folder and settings.database_url is None
-    painters = list(backends) if backends is not None else installed_backends()
+    painters = list(backends) if backends is not None else all_backends(settings)
     catalog = build_catalog(settings, painters)
     for backend in painters:
         backend.check()
@@ -180,6 +183,8 @@ def build(
     deliverer = Deliverer(database, http, webhook_secrets, now=utc_now)
     shared = workplace.shared_runners if workplace else {}
     runners = {backend.name: shared.get(backend.name) or _runner(backend, settings) for backend in painters}
+    remote = frozenset(backend.name for backend in painters if backend.is_remote)
+    router = Router(monotonic, remote=remote.__contains__)
     generations = GenerationService(
         database=database,
         catalog=catalog,
@@ -193,6 +198,7 @@ def build(
         tenure=_tenure(settings, workplace) if owns_folder else Tenure(new_id(COMMAND)),
         is_billed=settings.billing == "credits",
         url_ttl=None if settings.url_ttl_seconds is None else timedelta(seconds=settings.url_ttl_seconds),
+        router=router,
         once_only=frozenset(backend.name for backend in painters if not backend.is_repeatable),
         announcer=Announcer(_recorder(settings, library.urls), deliverer.wake),
     )
@@ -272,11 +278,21 @@ def installed_backends() -> list[Backend]:
     return [registry.load(name) for name in registry.list_names()]
 
 
+def all_backends(settings: Settings) -> list[Backend]:
+    """Those that are installed, and the providers that are configured. Raises StartupError, ConfigurationError."""
+    installed = installed_backends()
+    taken = {backend.name for backend in installed} & set(settings.providers)
+    if taken:
+        raise ConfigurationError(f"providers.{min(taken)}: an installed backend has this name; choose another.")
+    return [*installed, *build_providers(settings.providers, os.environ)]
+
+
 def build_catalog(settings: Settings, backends: Sequence[Backend]) -> Catalog:
     """What can be asked for with these settings. Raises ConfigurationError."""
     return Catalog(
         {backend.name: backend.models() for backend in backends},
         default_model=settings.default_model,
+        remote={backend.name for backend in backends if backend.is_remote},
         configured=[_configured(entry) for entry in settings.model_list],
         aliases=settings.aliases,
     )
@@ -324,10 +340,12 @@ async def _reraise(_: Request, error: Exception) -> Response:
 
 
 def _configured(entry: ModelEntry) -> ConfiguredModel:
-    defaults = entry.params.defaults
-    prices = PriceList(tuple(PriceRule(price.usd, price.size, price.quality) for price in entry.prices))
+    backends = [
+        ConfiguredBackend(painter.backend_name, painter.model_id, painter.defaults, painter.weight)
+        for painter in entry.painters
+    ]
     return ConfiguredModel(
-        entry.model_name, entry.params.backend_name, entry.params.model_id, entry.description, defaults, prices
+        entry.model_name, backends, entry.description, price_list(entry.prices), entry.sort, entry.fallback_models
     )
 
 

@@ -27,6 +27,7 @@ into an HTTP status and a wire `type`. An error that is not a `PinxitError` is a
     ├── Overloaded                no room now, try again
     ├── StorageUnavailable        disk or database cannot keep what they promise
     ├── BackendUnavailable        the painter cannot paint now, and has not
+    │   └── BackendBusy           it has too much to do
     ├── DeadlineExceeded          the order's own deadline
     ├── OrderCancelled
     ├── BackendError              the painter answered nonsense
@@ -180,6 +181,10 @@ class BackendUnavailable(PinxitError):
         super().__init__(message)
 
 
+class BackendBusy(BackendUnavailable):
+    """The painter has too much to do at the moment. Nothing was charged."""
+
+
 class DeadlineExceeded(PinxitError):
     """The order took longer than its deadline. Nothing was charged."""
 
@@ -194,6 +199,9 @@ class BackendError(PinxitError):
 
 class OutcomeUnknown(BackendError):
     """Whether this was painted is not known: the answer was lost. Nothing was charged; it is not painted again."""
+
+    loss_micros = 0
+    """What it costs us at most, if it was painted far away."""
 
 
 class StartupError(PinxitError):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 from simulated_parts import SimulatedDatabase, SimulatedHttp, SimulatedRunner, SimulatedStorage
@@ -13,13 +14,13 @@ from virtual_loop import Process
 from pinxit import accounts
 from pinxit.app import _recorder
 from pinxit.backends.interface import Capabilities, ModelSpec, Range
-from pinxit.catalog.catalog import Catalog, ConfiguredModel
-from pinxit.catalog.price import PriceList, PriceRule
+from pinxit.catalog.catalog import Catalog, ConfiguredBackend, ConfiguredModel
 from pinxit.errors import StorageUnavailable
 from pinxit.generations.announcing import Announcer
 from pinxit.generations.leases import SERVER, Tenure
 from pinxit.generations.service import GenerationService
 from pinxit.ids import new_id
+from pinxit.images.price import PriceList, PriceRule
 from pinxit.images.size import Size
 from pinxit.keys.model import Limits
 from pinxit.library.library import Library
@@ -27,6 +28,7 @@ from pinxit.library.urls import ImageUrls
 from pinxit.limits.gate import Gate
 from pinxit.limits.memory import MemoryLimiter
 from pinxit.moderation.word_list import WordListModerator
+from pinxit.routing.router import Router
 from pinxit.settings import Settings, load_settings
 from pinxit.webhooks.deliverer import Deliverer
 from pinxit.webhooks.secret import WebhookSecrets
@@ -60,7 +62,7 @@ def catalog() -> Catalog:
     return Catalog(
         {"simulated": [ModelSpec("simulated-1", "", can, "nobody", "none", 0)]},
         default_model=MODEL,
-        configured=[ConfiguredModel(MODEL, "simulated", "simulated-1", prices=prices)],
+        configured=[ConfiguredModel(MODEL, [ConfiguredBackend("simulated", "simulated-1")], prices=prices)],
     )
 
 
@@ -109,6 +111,7 @@ class Server:
             now=world.now,
             tenure=self._tenure(plan),
             is_billed=plan.is_billed,
+            router=Router(monotonic, remote=lambda _: False),
             announcer=Announcer(_recorder(settings(), urls), self.deliverer.wake),
         )
 

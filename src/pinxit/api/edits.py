@@ -90,8 +90,10 @@ class EditsEndpoint(GenerationsEndpoint):
             images = tuple([await self._open(source, lease) for source in sent.images])
             mask = None if sent.mask is None else await self._open(sent.mask, lease)
             request = replace(parsed.request, images=images, mask=mask)
-            size = services.generations.price(caller, request).paint.size
-            pictures = await asyncio.to_thread(_decode, images, mask, size)
+            offers = services.generations.offers(caller, request)
+            pictures = await asyncio.to_thread(_decode, images, mask, offers[0].paint.size)
+            if any(services.generations.is_remote(offer) for offer in offers):
+                pictures = replace(pictures, files=images, mask_file=mask)
         lease.grow(pictures.bytes)
         remembered = replace(
             request, images=tuple(image.without_data() for image in images), mask=mask and mask.without_data()

@@ -35,6 +35,7 @@ STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
     errors.DeadlineExceeded: (504, "upstream_timeout"),
     errors.Overloaded: (503, "overloaded_error"),
     errors.BackendUnavailable: (503, "upstream_unavailable"),
+    errors.BackendBusy: (503, "upstream_unavailable"),
     errors.StorageUnavailable: (503, "storage_unavailable"),
     errors.PinxitError: (500, "internal_error"),
 }

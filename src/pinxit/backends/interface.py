@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from pinxit.images.pixels import Pixels
-from pinxit.images.request import Encoding
+from pinxit.images.price import FREE, PriceList
+from pinxit.images.request import Encoding, InputPicture
 from pinxit.images.size import Size
 
 MAX_SEED = 2**32 - 1
@@ -40,7 +41,9 @@ class Capabilities:
     aspect_ratios: Mapping[str, Size] = field(default_factory=dict)
     max_n: int = 10
     qualities: Mapping[str, int] = field(default_factory=dict)
-    """Quality name → number of inference steps; `auto` is always understood and means `num_inference_steps.default`."""
+    """Quality name → number of inference steps, of no meaning where `num_inference_steps` is None; `auto` is always
+    understood and means `num_inference_steps.default`, or what a model far away thinks best.
+    """
     num_inference_steps: Range | None = None
     guidance_scale: Range | None = None
     seed: bool = True
@@ -68,6 +71,27 @@ class ModelSpec:
     licence: str
     created: int
     """Unix seconds of the weights."""
+    prices: PriceList = FREE
+    """What a picture costs us where it is painted; and its customer, as long as nobody sets another price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the client said in its own words, for backends that hand it on to others; those that run in a process of
+    their own do not see it.
+    """
+
+    quality: str = "auto"
+    background: str = "auto"
+    moderation: str = "auto"
+    encoding: Encoding = Encoding.PNG
+    compression: int | None = None
+    end_user: str | None = None
+    """A hash."""
+    images: tuple[InputPicture, ...] = ()
+    """The files as they came, of any size."""
+    mask: InputPicture | None = None
+    strength: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +123,7 @@ class PaintOrder:
     """
     strength: float | None = None
     """How far from the first picture to go, above 0 to 1; only with images. None where the model has none."""
+    asked: Asked = Asked()
 
     def __post_init__(self) -> None:
         pictures = self.images if self.mask is None else (*self.images, self.mask)
@@ -139,14 +164,35 @@ class PaintedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class PaintedFile:
+    """Picture `index` is done, as a file that somebody else made: its bytes are kept as they are where that is what was
+    asked for, so that marks of origin in it stay valid.
+    """
+
+    index: int
+    seed: int | None
+    """None where the painter does not say."""
+    data: bytes = field(repr=False)
+    encoding: Encoding
+    size: Size
+    """What its header says, which may differ from the order's."""
+    revised_prompt: str = ""
+    is_compressed: bool = False
+    """Whether `asked.compression` has been heeded."""
+
+
+@dataclass(frozen=True, slots=True)
 class PaintUsage:
-    """What the order took, in the model's own tokens; sent once, before the end."""
+    """What the order took, in the model's own tokens; sent once or in parts, before the end. `cost_micros`: what it
+    costs us, if the painter says so.
+    """
 
     input_tokens: int
     output_tokens: int
+    cost_micros: int | None = None
 
 
-PaintEvent = Queued | Progress | PaintedImage | PaintUsage
+PaintEvent = Queued | Progress | PaintedImage | PaintedFile | PaintUsage
 
 
 class Backend(ABC):
@@ -158,6 +204,8 @@ class Backend(ABC):
     """Whether painting an order a second time costs nothing but time. Where it costs more, an order whose answer was
     lost is never sent again: its outcome is unknown, and its customer pays nothing.
     """
+    is_remote: ClassVar[bool] = False
+    """Whether it paints far away: then it is left alone for a while after it has failed repeatedly."""
 
     @abstractmethod
     def models(self) -> Sequence[ModelSpec]:
@@ -180,8 +228,9 @@ class Backend(ABC):
 
         Raises:
             ContentPolicyViolation: the model refuses the prompt.
-            BackendUnavailable: it surely did no work.
-            BackendError: it did, and the result is unusable.
+            InvalidValue: it cannot do this order, which its capabilities did not tell.
+            BackendUnavailable: it surely did no work; BackendBusy: because it has too much.
+            BackendError: it did, and the result is unusable; OutcomeUnknown: it may have, the answer was lost.
         """
 
     @abstractmethod

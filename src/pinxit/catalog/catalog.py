@@ -1,14 +1,14 @@
 """The catalogue: every model by its id, its aliases, and the names that clients of other services send."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from pinxit.backends.interface import ModelSpec
 from pinxit.catalog.entry import Entry
-from pinxit.catalog.price import FREE, PriceList
 from pinxit.errors import ConfigurationError, ModelNotFound
+from pinxit.images.price import FREE, PriceList
 
 SHIPPED_ALIASES = ("gpt-image-1", "gpt-image-*", "dall-e-*", "chatgpt-image-latest")
 """Ids that existing clients send; they mean the default model, unless a configured id or alias says otherwise."""
@@ -17,15 +17,26 @@ _MAX_ECHO = 64
 
 
 @dataclass(frozen=True, slots=True)
+class ConfiguredBackend:
+    """One of the backends of a configured model."""
+
+    backend: str
+    model: str
+    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ConfiguredModel:
-    """A model of the operator's own making: another name and defaults for a backend's model."""
+    """A model of the operator's own making: another name and defaults for what one backend paints, or several."""
 
     id: str
-    backend: str
-    backend_model: str
+    backends: Sequence[ConfiguredBackend]
     description: str | None = None
-    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     prices: PriceList = FREE
+    """FREE: what each backend says."""
+    sort: str = "order"
+    fallback_models: tuple[str, ...] = ()
 
 
 class Catalog:
@@ -38,16 +49,24 @@ class Catalog:
         specs: Mapping[str, Sequence[ModelSpec]],
         *,
         default_model: str,
+        remote: Collection[str] = (),
         configured: Sequence[ConfiguredModel] = (),
         aliases: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`specs`: backend name → its models; `aliases`: name (`*` at its end is any ending) → model id.
+        """`specs`: backend name → its models; those of `remote` ones are called `<backend>/<model>`; `aliases`: name
+        (`*` at its end is any ending) → model id.
 
         Raises ConfigurationError if something named is not there.
         """
-        self._entries = {entry.id: entry for entry in _shipped_entries(specs)}
+        self._entries = {entry.id: entry for entry in _shipped_entries(specs, remote)}
         for model in configured:
             self._entries[model.id] = _configured_entry(model, specs)
+        for model in configured:
+            for name in model.fallback_models:
+                if name not in self._entries:
+                    raise ConfigurationError(
+                        f"model_list: {model.id!r} falls back to {name!r}; there are: {self._ids()}."
+                    )
         self._aliases = dict(aliases)
         for alias, target in self._aliases.items():
             if target not in self._entries:
@@ -99,30 +118,37 @@ def _match(name: str, aliases: Mapping[str, str]) -> str | None:
     return aliases[max(wildcards, key=len)] if wildcards else None
 
 
-def _shipped_entries(specs: Mapping[str, Sequence[ModelSpec]]) -> list[Entry]:
+def _shipped_entries(specs: Mapping[str, Sequence[ModelSpec]], remote: Collection[str]) -> list[Entry]:
     entries: dict[str, Entry] = {}
     for backend, models in specs.items():
         for spec in models:
-            if spec.id in entries:
+            id_ = f"{backend}/{spec.id}" if backend in remote else spec.id
+            if id_ in entries:
                 raise ConfigurationError(
-                    f"The backends {entries[spec.id].backend!r} and {backend!r} both have {spec.id!r}: uninstall one."
+                    f"The backends {entries[id_].backend!r} and {backend!r} both have {id_!r}: uninstall one."
                 )
-            entries[spec.id] = Entry(spec.id, backend, spec, spec.description)
+            entries[id_] = Entry(id_, backend, spec, spec.description, prices=spec.prices)
     return list(entries.values())
 
 
 def _configured_entry(model: ConfiguredModel, specs: Mapping[str, Sequence[ModelSpec]]) -> Entry:
-    for spec in specs.get(model.backend, ()):
-        if spec.id == model.backend_model:
+    first, *others = [_painted_by(painter, model, specs) for painter in model.backends]
+    return replace(first, others=tuple(others), sort=model.sort, fallback_models=model.fallback_models)
+
+
+def _painted_by(painter: ConfiguredBackend, model: ConfiguredModel, specs: Mapping[str, Sequence[ModelSpec]]) -> Entry:
+    for spec in specs.get(painter.backend, ()):
+        if spec.id == painter.model:
             return Entry(
                 model.id,
-                model.backend,
+                painter.backend,
                 spec,
                 model.description or spec.description,
-                model.defaults,
-                prices=model.prices,
+                painter.defaults,
+                prices=model.prices if model.prices.rules else spec.prices,
+                weight=painter.weight,
             )
     there = ", ".join(f"{backend}/{spec.id}" for backend, models in sorted(specs.items()) for spec in models) or "none"
     raise ConfigurationError(
-        f"model_list: {model.id!r} wants {model.backend}/{model.backend_model}, which is not there. There are: {there}."
+        f"model_list: {model.id!r} wants {painter.backend}/{painter.model}, which is not there. There are: {there}."
     )

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from pinxit.backends.interface import MAX_SEED, Capabilities, ModelSpec, PaintOrder, Range
-from pinxit.catalog.price import FREE, PriceList
+from pinxit.backends.interface import MAX_SEED, Asked, Capabilities, ModelSpec, PaintOrder, Range
 from pinxit.errors import InvalidValue
 from pinxit.images.decoding import InputPixels
+from pinxit.images.price import FREE, PriceList
 from pinxit.images.request import Encoding, ImageRequest
 from pinxit.images.size import Size, is_aspect_ratio
 
@@ -31,8 +31,14 @@ class CheckedOrder:
 
     def painted_from(self, pictures: InputPixels) -> "CheckedOrder":
         """The order with the pictures it begins from, which have its size."""
-        paint = replace(self.paint, images=pictures.images, mask=pictures.mask, strength=self.strength)
+        asked = replace(self.paint.asked, images=(), mask=None)
+        paint = replace(self.paint, images=pictures.images, mask=pictures.mask, strength=self.strength, asked=asked)
         return replace(self, paint=paint)
+
+    def handed_on_with(self, pictures: InputPixels) -> "CheckedOrder":
+        """The order with the files it begins from, as they came."""
+        asked = replace(self.paint.asked, images=pictures.files, mask=pictures.mask_file, strength=self.strength)
+        return replace(self, paint=replace(self.paint, asked=asked))
 
     @property
     def price_micros(self) -> int:
@@ -51,13 +57,49 @@ class Entry:
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     aliases: tuple[str, ...] = ()
     prices: PriceList = FREE
+    weight: float = 1.0
+    others: tuple["Entry", ...] = ()
+    """The same model at further backends, each as an entry without others."""
+    sort: str = "order"
+    """How one of them is chosen: order, weight, price, latency or sticky."""
+    fallback_models: tuple[str, ...] = ()
+    """Models to ask when none of its backends can paint."""
 
     @property
     def capabilities(self) -> Capabilities:
         return self.spec.capabilities
 
-    def check(self, request: ImageRequest) -> CheckedOrder:
-        """Settle what the request left open. Raises InvalidValue, naming the parameter that the model cannot do."""
+    @property
+    def painter(self) -> str:
+        """`<backend>/<the backend's model>`."""
+        return f"{self.backend}/{self.spec.id}"
+
+    def at(self, painter: str) -> "Entry":
+        """The model at one of its backends alone; at its first, if that one is not there any more."""
+        alone = (replace(self, others=()), *self.others)
+        return next((entry for entry in alone if entry.painter == painter), alone[0])
+
+    def offers(self, request: ImageRequest, *, first_seed: int | None = None) -> list[CheckedOrder]:
+        """The order as each of the model's backends would paint it, of those that can; the seeds are the same.
+
+        Raises InvalidValue as `check` does for the first of them, if none can.
+        """
+        first_seed = draw_seed() if first_seed is None else first_seed
+        offers, problems = [], []
+        for entry in (self, *self.others):
+            try:
+                offers.append(entry.check(request, first_seed=first_seed))
+            except InvalidValue as problem:
+                problems.append(problem)
+        if not offers:
+            raise problems[0]
+        return offers
+
+    def check(self, request: ImageRequest, *, first_seed: int | None = None) -> CheckedOrder:
+        """Settle what the request left open, for this backend alone. `first_seed`: where the request has none.
+
+        Raises InvalidValue, naming the parameter that the model cannot do.
+        """
         can = self.capabilities
         _refuse_missing_capabilities(self.id, can, request)
         if request.n > can.max_n:
@@ -67,7 +109,10 @@ class Entry:
                 f"{self.id} cannot give {request.encoding.value}.", param="output_format", allowed=can.encodings
             )
         quality, steps = self._steps(request)
-        first_seed = request.seed if request.seed is not None else secrets.randbelow(MAX_SEED + 1)
+        if request.seed is not None:
+            first_seed = request.seed
+        elif first_seed is None:
+            first_seed = draw_seed()
         paint = PaintOrder(
             model=self.spec.id,
             prompt=request.prompt,
@@ -78,6 +123,16 @@ class Entry:
             negative_prompt=self._open("negative_prompt", request.negative_prompt),
             style=self._style(request),
             transparent=request.background == "transparent",
+            asked=Asked(
+                quality=quality,
+                background=request.background,
+                moderation=request.moderation,
+                encoding=request.encoding,
+                compression=request.compression,
+                end_user=request.end_user,
+                images=request.images,
+                mask=request.mask,
+            ),
         )
         price = self.prices.micros(paint.size, quality)
         return CheckedOrder(self, request, paint, quality, price, self._strength(request))
@@ -116,6 +171,8 @@ class Entry:
                 f"{self.id} has no quality {quality[:40]!r}.", param="quality", allowed=["auto", *can.qualities]
             )
         usual = int(can.num_inference_steps.default) if can.num_inference_steps else 1
+        if can.num_inference_steps is None:
+            return quality, usual
         if quality == "auto":
             usual = int(self.defaults.get("num_inference_steps", usual))
             quality = next((name for name, steps in can.qualities.items() if steps == usual), "auto")
@@ -145,6 +202,11 @@ class Entry:
             param="style",
             allowed=[*self.capabilities.styles, *OPENAI_STYLES],
         )
+
+
+def draw_seed() -> int:
+    """A seed that nobody asked for."""
+    return secrets.randbelow(MAX_SEED + 1)
 
 
 def _refuse_missing_capabilities(model: str, can: Capabilities, request: ImageRequest) -> None:

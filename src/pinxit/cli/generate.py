@@ -29,7 +29,7 @@ class Painted:
     """One picture of the answer."""
 
     data: bytes
-    seed: int
+    seed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def generate(
         print_json({"generation": answer.generation_id, "model": answer.model, "images": pictures})
     else:
         for file, image in zip(files, answer.images, strict=True):
-            typer.echo(f"{file}  (seed {image.seed})")
+            typer.echo(f"{file}  (seed {image.seed})" if image.seed is not None else str(file))
 
 
 def _encoding(output: Path | None) -> Encoding:
@@ -113,7 +113,7 @@ def _encoding(output: Path | None) -> Encoding:
 
 
 def _save(picture: Painted, output: Path | None, index: int, count: int) -> Path:
-    file = output or Path(f"pinxit-{picture.seed}.png")
+    file = output or Path("pinxit.png" if picture.seed is None else f"pinxit-{picture.seed}.png")
     if output is not None and count > 1:
         file = output.with_stem(f"{output.stem}-{index + 1}")
     try:
@@ -177,7 +177,7 @@ async def _ask_server(server: str, api_key: str | None, body: dict[str, Any], sh
         raise BackendUnavailable(
             f"The server {server} cannot be asked: {str(error) or type(error).__name__}."
         ) from error
-    pictures = tuple(Painted(base64.b64decode(datum["b64_json"]), datum.get("seed", 0)) for datum in content["data"])
+    pictures = tuple(Painted(base64.b64decode(datum["b64_json"]), datum.get("seed")) for datum in content["data"])
     return Answer(generation_id, model, pictures)
 
 

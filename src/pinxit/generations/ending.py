@@ -58,14 +58,20 @@ class Endings:
             work.generation,
             status=Status.COMPLETED,
             images=images,
-            cost_micros=work.order.price_micros_per_image * len(images),
+            model=painting.painters[images[0].position].entry.id,
+            parameters=painting.facts(work.generation),
+            cost_micros=painting.price_micros,
             input_tokens=painting.usage.input_tokens,
             output_tokens=painting.usage.output_tokens,
             started_at=work.generation.created_at,
             finished_at=self._now(),
         )
         unit = partial(
-            repository.settle, generation=settled, record=self._announcer.record, lease_owner=self._tenure.owner
+            repository.settle,
+            generation=settled,
+            record=self._announcer.record,
+            lease_owner=self._tenure.owner,
+            loss_micros=painting.loss_micros,
         )
         try:
             await self._database.write(unit)
@@ -98,6 +104,7 @@ class Endings:
             record=self._announcer.record,
             lease_owner=self._tenure.owner,
             may_try_again=isinstance(error, BackendUnavailable | StorageUnavailable),
+            loss_micros=error.loss_micros if isinstance(error, OutcomeUnknown) else 0,
         )
         try:
             await self._database.write(unit)

@@ -65,6 +65,8 @@ class Live:
         self.version = 1
         """Grows with every change."""
         self.is_cancelled = False
+        self.sent_to = ""
+        """The backend that has the order now; empty before and after."""
         self.is_final = False
         """Whether nothing is painted any more and only the books are left: too late to cancel."""
         self._tell = tell

@@ -3,30 +3,43 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
+from typing import Any
 
 import structlog
 
-from pinxit.backends.interface import PaintedImage, PaintUsage, Queued
+from pinxit.backends.interface import PaintedFile, PaintedImage, PaintUsage, Queued
 from pinxit.backends.interface import Progress as PaintProgress
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.database.interface import Database
-from pinxit.errors import BackendError, BackendUnavailable, OutcomeUnknown
+from pinxit.errors import (
+    BackendBusy,
+    BackendError,
+    BackendUnavailable,
+    ContentPolicyViolation,
+    InvalidValue,
+    OutcomeUnknown,
+    PinxitError,
+    StorageUnavailable,
+)
 from pinxit.generations import repository
-from pinxit.generations.generation import Generation
+from pinxit.generations.generation import AttemptStatus, Generation
 from pinxit.generations.live import Live, Preview
 from pinxit.generations.repository import Attempt
 from pinxit.ids import new_id
+from pinxit.images.decoding import decode_file
 from pinxit.images.encoding import encode
-from pinxit.images.request import ImageRequest
+from pinxit.images.request import Routing
+from pinxit.images.size import Size
 from pinxit.library.image import Image
 from pinxit.library.library import Library
 from pinxit.provenance import describe
+from pinxit.routing.router import Candidate, LeftAlone, Router
 from pinxit.runners.interface import PainterDied, Runner
 
 log = structlog.get_logger(__name__)
@@ -36,17 +49,26 @@ MAX_ATTEMPTS = 3
 
 Local work may be done again: its seeds are stored. An order that kills its painter must not do so for ever.
 """
+LONGEST_RETRY_SECONDS = 5.0
+"""How long an order waits for a backend far away that says when it can be asked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """An order that is in the database and is ours. `attempt`: the first one of this process."""
 
-    order: CheckedOrder
+    offers: tuple[CheckedOrder, ...]
+    """The order for each backend that could paint it, in the order in which they are asked; at least one."""
     generation: Generation
     attempt: Attempt
     previews: int = 0
     """How many to show of each picture while it is painted."""
+    sticky_to: str = ""
+
+    @property
+    def order(self) -> CheckedOrder:
+        """As the first backend would paint it."""
+        return self.offers[0]
 
     @property
     def steps(self) -> int:
@@ -59,6 +81,23 @@ class Painting:
 
     images: dict[int, Image] = field(default_factory=dict)
     usage: PaintUsage = field(default_factory=lambda: PaintUsage(0, 0))
+    painters: dict[int, CheckedOrder] = field(default_factory=dict)
+    """Whose offer was taken for each picture."""
+    revised_prompts: dict[int, str] = field(default_factory=dict)
+    tries: list[tuple[str, str]] = field(default_factory=list)
+    """Who was asked, and what came of it."""
+
+    @property
+    def price_micros(self) -> int:
+        """What its customer pays for what is there."""
+        return sum(order.price_micros_per_image for order in self.painters.values())
+
+    @property
+    def loss_micros(self) -> int:
+        """What it costs us, by what the last painter said or else by its price list."""
+        if self.usage.cost_micros is not None:
+            return self.usage.cost_micros
+        return sum(cost_micros(order) for order in self.painters.values())
 
     def missing(self, attempt: Attempt) -> tuple[int, ...]:
         return tuple(index for index in attempt.image_indices if index not in self.images)
@@ -66,8 +105,36 @@ class Painting:
     def count(self, usage: PaintUsage) -> None:
         """Add what a further try took."""
         self.usage = PaintUsage(
-            self.usage.input_tokens + usage.input_tokens, self.usage.output_tokens + usage.output_tokens
+            self.usage.input_tokens + usage.input_tokens,
+            self.usage.output_tokens + usage.output_tokens,
+            self.usage.cost_micros if usage.cost_micros is None else (self.usage.cost_micros or 0) + usage.cost_micros,
         )
+
+    def facts(self, generation: Generation) -> dict[str, Any]:
+        """What the order's parameters say of how it was painted in the end."""
+        order = self.painters[min(self.painters)]
+        facts = dict(generation.parameters)
+        if order.entry.painter != facts.get("backend"):
+            facts |= {
+                "backend": order.entry.painter,
+                "quality": order.quality,
+                "num_inference_steps": order.paint.num_inference_steps,
+                "guidance_scale": order.paint.guidance_scale,
+                "price_micros_per_image": order.price_micros_per_image,
+            }
+        sizes = {str(image.size) for image in self.images.values()}
+        if len(sizes) == 1:
+            facts["size"] = sizes.pop()
+        if len(self.tries) > 1:
+            facts["route"] = [{"backend": key, "result": result} for key, result in self.tries]
+        if self.revised_prompts:
+            facts["revised_prompts"] = {str(index): text for index, text in self.revised_prompts.items()}
+        return facts
+
+
+def cost_micros(order: CheckedOrder) -> int:
+    """What one picture costs us where it is painted, by the price list there."""
+    return order.entry.spec.prices.micros(order.paint.size, order.quality)
 
 
 class Studio:
@@ -81,7 +148,8 @@ class Studio:
         library: Library,
         now: Callable[[], datetime],
         lease_owner: str,
-        once_only: frozenset[str] = frozenset(),
+        router: Router,
+        once_only: Collection[str] = frozenset(),
     ) -> None:
         """`runners`: backend name → its runner; `once_only`: the names of those whose work is not repeatable."""
         self._database = database
@@ -89,56 +157,118 @@ class Studio:
         self._library = library
         self._now = now
         self._lease_owner = lease_owner
+        self._router = router
         self._once_only = once_only
 
     async def paint(self, work: Work, live: Live) -> Painting:
-        """Paint, and paint again what a dying painter took with it. If some of the pictures are there, it succeeded.
+        """Paint: at the next backend if one surely did no work, and again what a dying painter took with it. If some of
+        the pictures are there, it succeeded.
 
-        Raises what the runner raised if there is none, LeaseLost, StorageUnavailable.
+        Raises what the last backend raised if there is none, LeaseLost, StorageUnavailable.
         """
-        attempt, painting = work.attempt, Painting()
-        if attempt.number > 1:
-            await self._start(work, attempt)
+        trip = _Trip(work)
+        if trip.attempt.number > 1:
+            await self._start(work, trip.attempt, AttemptStatus.LOST)
         while True:
             try:
-                await self._paint_once(work, attempt, painting, live)
+                await self._try(work, trip, live)
                 break
-            except PainterDied as death:
-                if attempt.backend in self._once_only:
-                    if painting.images:
-                        break
-                    raise unknown_outcome(work.generation) from death
-                missing = painting.missing(attempt)
-                log.warning("painter_died", generation_id=work.generation.id, attempt=attempt.number, lost=len(missing))
-                if attempt.number >= MAX_ATTEMPTS or not missing:
-                    if painting.images:
-                        break
-                    raise
-                attempt = Attempt(attempt.number + 1, attempt.backend, missing)
-                await self._start(work, attempt)
-            except (BackendError, BackendUnavailable) as error:
-                if not painting.images:
-                    raise
-                log.warning("pictures_missing", generation_id=work.generation.id, reason=error.message)
-                break
-        if not painting.images:
+            except PinxitError as error:
+                if trip.painting.images and not trip.missing:
+                    break
+                if not await self._goes_on(work, trip, error):
+                    if not trip.painting.images or isinstance(error, StorageUnavailable):
+                        raise
+                    log.warning("pictures_missing", generation_id=work.generation.id, reason=error.message)
+                    break
+        if not trip.painting.images:
             raise BackendError("The painter ended without a picture.")
-        return painting
+        return trip.painting
 
-    async def _start(self, work: Work, attempt: Attempt) -> None:
+    async def _goes_on(self, work: Work, trip: "_Trip", error: PinxitError) -> bool:
+        """Whether to try again after `error`, at the backend that `trip` names then. Raises OutcomeUnknown."""
+        generation, backend = work.generation, trip.order.entry.backend
+        if isinstance(error, PainterDied):
+            if backend in self._once_only:
+                if trip.painting.images:
+                    return False
+                raise unknown_outcome(generation) from error
+            log.warning(
+                "painter_died", generation_id=generation.id, attempt=trip.attempt.number, lost=len(trip.missing)
+            )
+            if trip.attempt.number >= MAX_ATTEMPTS:
+                return False
+            trip.again()
+            await self._start(work, trip.attempt, AttemptStatus.LOST)
+            return True
+        if isinstance(error, OutcomeUnknown):
+            error.loss_micros = cost_micros(trip.order) * len(trip.missing)
+        if _may_be_had_elsewhere(error, trip.order.request.routing) and trip.next():
+            log.info("order_moved_on", generation_id=generation.id, to=trip.order.entry.painter, reason=error.message)
+        elif self._is_worth_a_retry(error, trip):
+            trip.again()
+            await asyncio.sleep(error.retry_after_seconds)  # type: ignore[attr-defined]
+        else:
+            return False
+        await self._start(work, trip.attempt, AttemptStatus.FAILED)
+        return True
+
+    def _is_worth_a_retry(self, error: PinxitError, trip: "_Trip") -> bool:
+        """Whether the last backend may be asked once more: it was far away, surely did nothing, and says soon."""
+        return (
+            isinstance(error, BackendUnavailable)
+            and not isinstance(error, LeftAlone)
+            and not trip.is_retry
+            and self._router.is_remote(trip.order.entry.backend)
+            and error.retry_after_seconds <= LONGEST_RETRY_SECONDS
+            and self._router.may_retry()
+        )
+
+    async def _start(self, work: Work, attempt: Attempt, before: AttemptStatus) -> None:
         unit = partial(
             repository.start_attempt,
             generation=work.generation,
             attempt=attempt,
             lease_owner=self._lease_owner,
+            before=before,
             now=self._now(),
         )
         await self._database.write(unit)
 
-    async def _paint_once(self, work: Work, attempt: Attempt, painting: Painting, live: Live) -> None:
-        order = work.order
+    async def _try(self, work: Work, trip: "_Trip", live: Live) -> None:
+        """One try at one backend, of which the router hears how it went."""
+        candidate = candidate_of(trip.order)
+        started = monotonic()
+        try:
+            self._router.admit(candidate)
+            live.sent_to = candidate.backend
+            await self._paint_once(work, trip, live)
+        except PinxitError as error:
+            trip.painting.tries.append((candidate.key, _result_of(error)))
+            self._report(candidate, error)
+            raise
+        except BaseException:
+            self._router.undecided(candidate)
+            raise
+        trip.painting.tries.append((candidate.key, "painted"))
+        self._router.succeeded(candidate, monotonic() - started)
+        live.sent_to = ""
+
+    def _report(self, candidate: Candidate, error: PinxitError) -> None:
+        match error:
+            case LeftAlone():
+                pass
+            case BackendBusy():
+                self._router.busy(candidate, error.retry_after_seconds)
+            case BackendUnavailable() | BackendError():
+                self._router.failed(candidate)
+            case _:
+                self._router.undecided(candidate)
+
+    async def _paint_once(self, work: Work, trip: "_Trip", live: Live) -> None:
+        order, attempt, painting = trip.order, trip.attempt, trip.painting
         seeds = tuple(order.paint.seeds[index] for index in attempt.image_indices)
-        paint = replace(order.paint, seeds=seeds, previews=work.previews)
+        paint = replace(order.paint, seeds=seeds, previews=work.previews if order.entry.capabilities.streaming else 0)
         started = monotonic()
         keeping: list[asyncio.Task[None]] = []
         shown: Counter[int] = Counter()
@@ -154,27 +284,42 @@ class Studio:
                             if preview is not None:
                                 live.previewed(Preview(place, shown[place], preview))
                                 shown[place] += 1
-                        case PaintedImage(index):
+                        case PaintedImage(index) | PaintedFile(index):
                             place = attempt.image_indices[index]
-                            keep = self._keep(work, event, place, monotonic() - started, painting)
+                            keep = self._keep(work, order, event, place, monotonic() - started, painting)
                             keeping.append(asyncio.create_task(keep))
                         case PaintUsage():
                             painting.count(event)
         finally:
             await _join(keeping)
 
-    async def _keep(self, work: Work, painted: PaintedImage, index: int, seconds: float, painting: Painting) -> None:
+    async def _keep(
+        self,
+        work: Work,
+        order: CheckedOrder,
+        painted: PaintedImage | PaintedFile,
+        index: int,
+        seconds: float,
+        painting: Painting,
+    ) -> None:
         """Check, mark and encode one picture, and store its bytes for good."""
-        order, generation = work.order, work.generation
-        if (painted.pixels.width, painted.pixels.height) != (order.paint.size.width, order.paint.size.height):
-            raise BackendError(f"The painter made a picture of {painted.pixels.width}x{painted.pixels.height} pixels.")
-        request = order.request
-        metadata = describe(order.paint, painted.seed)
-        data, sha256 = await asyncio.to_thread(_encode, painted, request, metadata)
+        generation, request = work.generation, order.request
+        if isinstance(painted, PaintedFile):
+            size = painted.size
+            if size != order.paint.size:
+                log.warning("other_size", generation_id=generation.id, asked=str(order.paint.size), painted=str(size))
+            if painted.revised_prompt:
+                painting.revised_prompts[index] = painted.revised_prompt
+        else:
+            size = Size(painted.pixels.width, painted.pixels.height)
+            if size != order.paint.size:
+                raise BackendError(f"The painter made a picture of {size} pixels.")
+        data, sha256 = await asyncio.to_thread(_finish, painted, order)
         storage_key = ""
         if request.store:
             storage_key = generation.storage_keys[index]
             await self._library.keep(storage_key, data)
+        painting.painters[index] = order
         painting.images[index] = Image(
             id=new_id("img"),
             generation_id=generation.id,
@@ -182,7 +327,7 @@ class Studio:
             position=index,
             storage_key=storage_key,
             encoding=request.encoding,
-            size=order.paint.size,
+            size=size,
             size_bytes=len(data),
             sha256=sha256,
             seed=painted.seed,
@@ -204,9 +349,88 @@ def unknown_outcome(generation: Generation) -> OutcomeUnknown:
     )
 
 
-def _encode(painted: PaintedImage, request: ImageRequest, metadata: Mapping[str, str]) -> tuple[bytes, str]:
-    """The file and its SHA-256 in hex, in one hop to a thread."""
-    data = encode(painted.pixels, request.encoding, request.compression, metadata)
+class _Trip:
+    """The way of an order from backend to backend."""
+
+    def __init__(self, work: Work) -> None:
+        self._offers = work.offers
+        self._place = 0
+        self.attempt = work.attempt
+        self.painting = Painting()
+        self.is_retry = False
+        """Whether the backend has been asked before."""
+
+    @property
+    def order(self) -> CheckedOrder:
+        return self._offers[self._place]
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        return self.painting.missing(self.attempt)
+
+    def next(self) -> bool:
+        """Go on to the next backend, if there is one."""
+        if self._place + 1 >= len(self._offers):
+            return False
+        self._place += 1
+        self.is_retry = False
+        self._ask()
+        return True
+
+    def again(self) -> None:
+        """Ask the same backend for what is missing."""
+        self.is_retry = True
+        self._ask()
+
+    def _ask(self) -> None:
+        self.attempt = Attempt(self.attempt.number + 1, self.order.entry.backend, self.missing)
+
+
+def candidate_of(order: CheckedOrder) -> Candidate:
+    """The order's backend as the router knows it."""
+    entry = order.entry
+    return Candidate(entry.painter, entry.backend, order.price_micros, entry.weight)
+
+
+def _may_be_had_elsewhere(error: PinxitError, wish: Routing) -> bool:
+    """Only what surely did no work moves on; a refusal only if the client wants it to."""
+    if isinstance(error, ContentPolicyViolation):
+        return wish.after_refusal
+    return isinstance(error, BackendUnavailable | InvalidValue)
+
+
+def _result_of(error: PinxitError) -> str:
+    """A word for the record."""
+    match error:
+        case LeftAlone():
+            return "left_alone"
+        case BackendBusy():
+            return "busy"
+        case PainterDied():
+            return "died"
+        case BackendUnavailable():
+            return "unavailable"
+        case ContentPolicyViolation():
+            return "refused"
+        case InvalidValue():
+            return "not_possible"
+        case OutcomeUnknown():
+            return "unknown"
+    return "failed"
+
+
+def _finish(painted: PaintedImage | PaintedFile, order: CheckedOrder) -> tuple[bytes, str]:
+    """The file and its SHA-256 in hex, in one hop to a thread. Raises BackendError."""
+    request = order.request
+    if isinstance(painted, PaintedImage):
+        data = encode(painted.pixels, request.encoding, request.compression, describe(order.paint, painted.seed))
+    elif painted.encoding is request.encoding and (request.compression is None or painted.is_compressed):
+        data = painted.data
+    else:
+        try:
+            data = encode(decode_file(painted.data), request.encoding, request.compression)
+        except ValueError as error:
+            raise BackendError("The painter sent a picture that is damaged.") from error
     return data, hashlib.sha256(data).hexdigest()
 
 

@@ -23,6 +23,7 @@ def parameters_of(order: CheckedOrder, *, url_ttl_seconds: float | None) -> dict
     else:
         edit = {}
     return edit | {
+        "backend": order.entry.painter,
         "n": request.n,
         "size": str(paint.size),
         "quality": order.quality,
@@ -55,7 +56,7 @@ def restore(generation: Generation, catalog: Catalog) -> CheckedOrder:
         )
     try:
         kept["url_ttl_seconds"]  # without it nobody knows how long a URL may open the pictures
-        entry = catalog.resolve(generation.model, shipped=False)
+        entry = catalog.resolve(generation.model, shipped=False).at(kept.get("backend", ""))
         size, seeds = Size.parse(kept["size"]), tuple(kept["seeds"])
         request = ImageRequest(
             model=generation.requested_model,

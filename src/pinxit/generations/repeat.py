@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
 from pinxit.errors import InvalidRequest
-from pinxit.images.request import ImageRequest
+from pinxit.images.request import ANYWHERE, ImageRequest
 
 KEY_LIFETIME = timedelta(hours=24)
 """How long a key answers with the order it began, as Stripe's do (https://docs.stripe.com/api/idempotent_requests)."""
@@ -36,6 +36,9 @@ def fingerprint(request: ImageRequest) -> str:
     """SHA-256 in hex of the order as it was understood, never of raw bytes: a retried body may be written otherwise."""
     facts = asdict(replace(request, images=(), mask=None))
     del facts["images"], facts["mask"]
+    for later, usual in (("routing", ANYWHERE), ("fallback_models", ())):  # fields that fingerprints once did not have
+        if getattr(request, later) == usual:
+            del facts[later]
     if request.images:
         facts["images"] = [picture.sha256 for picture in request.images]
         facts["mask"] = request.mask and request.mask.sha256

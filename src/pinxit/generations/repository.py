@@ -221,13 +221,19 @@ def _insert(connection: Connection, generation: Generation, lease: Lease) -> Non
 
 
 def start_attempt(
-    connection: Connection, generation: Generation, attempt: Attempt, *, lease_owner: str, now: datetime
+    connection: Connection,
+    generation: Generation,
+    attempt: Attempt,
+    *,
+    lease_owner: str,
+    before: AttemptStatus,
+    now: datetime,
 ) -> None:
-    """Record a further try before it is sent; the one before it is lost. Raises LeaseLost."""
+    """Record a further try before it is sent; `before`: what became of the one before it. Raises LeaseLost."""
     mine = (generations.c.id == generation.id, generations.c.lease_owner == lease_owner)
     if connection.execute(select(generations.c.id).where(*mine).with_for_update()).first() is None:
         raise LeaseLost
-    end_attempts(connection, generation.id, AttemptStatus.LOST, now)
+    end_attempts(connection, generation.id, before, now)
     _insert_attempt(connection, generation, attempt, now)
 
 
@@ -247,14 +253,23 @@ def _insert_attempt(connection: Connection, generation: Generation, attempt: Att
     )
 
 
-def end_attempts(connection: Connection, generation_id: str, status: AttemptStatus, now: datetime) -> None:
-    connection.execute(_END_ATTEMPTS, {"of_order": generation_id, "status": status.value, "finished_at": now})
+def end_attempts(
+    connection: Connection, generation_id: str, status: AttemptStatus, now: datetime, loss_micros: int = 0
+) -> None:
+    """End the tries that are under way. `loss_micros`: what they cost us at the backend."""
+    connection.execute(
+        _END_ATTEMPTS,
+        {"of_order": generation_id, "status": status.value, "finished_at": now, "cost_micros": loss_micros},
+    )
 
 
-def settle(connection: Connection, generation: Generation, record: Record, *, lease_owner: str) -> None:
+def settle(
+    connection: Connection, generation: Generation, record: Record, *, lease_owner: str, loss_micros: int = 0
+) -> None:
     """End the order with its pictures and charge for them; running it again changes nothing.
 
-    `record` notes for others that it has ended. Raises LeaseLost if the order is not ours any more.
+    `loss_micros`: what they cost us at the backend; `record` notes for others that it has ended. Raises LeaseLost if
+    the order is not ours any more.
     """
     if not _end(connection, generation, lease_owner):
         _require_ours(connection, generation)
@@ -262,13 +277,19 @@ def settle(connection: Connection, generation: Generation, record: Record, *, le
     for image in generation.images:
         if image.storage_key:
             images.insert(connection, image)
-    end_attempts(connection, generation.id, AttemptStatus.SUCCEEDED, _ended_at(generation))
+    end_attempts(connection, generation.id, AttemptStatus.SUCCEEDED, _ended_at(generation), loss_micros)
     ledger.post(connection, generation.id, generation.cost_micros, now=_ended_at(generation))
     record(connection, generation)
 
 
 def fail(
-    connection: Connection, generation: Generation, record: Record, *, lease_owner: str, may_try_again: bool = False
+    connection: Connection,
+    generation: Generation,
+    record: Record,
+    *,
+    lease_owner: str,
+    may_try_again: bool = False,
+    loss_micros: int = 0,
 ) -> None:
     """End the order without pictures and give back what was held; running it again changes nothing, nor does it for an
     order that was never opened.
@@ -279,7 +300,7 @@ def fail(
     if not _end(connection, generation, lease_owner):
         _require_ours(connection, generation)
         return
-    end_attempts(connection, generation.id, AttemptStatus.FAILED, _ended_at(generation))
+    end_attempts(connection, generation.id, AttemptStatus.FAILED, _ended_at(generation), loss_micros)
     ledger.void(connection, generation.id, now=_ended_at(generation))
     if may_try_again:
         connection.execute(idempotency_keys.delete().where(idempotency_keys.c.generation_id == generation.id))
@@ -307,6 +328,8 @@ def _end(connection: Connection, generation: Generation, lease_owner: str) -> bo
             "of_order": generation.id,
             "of_owner": lease_owner,
             "status": generation.status.value,
+            "model": generation.model,
+            "parameters": generation.parameters,
             "cost_micros": generation.cost_micros,
             "image_count": len(generation.images),
             "input_tokens": generation.input_tokens,

@@ -5,7 +5,7 @@ client that hangs up loses its answer, not its picture.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ import structlog
 
 from pinxit import errors
 from pinxit.catalog.catalog import Catalog
-from pinxit.catalog.entry import CheckedOrder
+from pinxit.catalog.entry import CheckedOrder, Entry, draw_seed
 from pinxit.database.interface import CommitUnknown, Database
 from pinxit.errors import (
     BackendUnavailable,
@@ -36,17 +36,18 @@ from pinxit.generations.ending import Endings, facts_of
 from pinxit.generations.generation import Generation, Status
 from pinxit.generations.leases import LEASE, Taken, Tenure
 from pinxit.generations.live import Audience, Live, PreviewListener, ProgressListener
-from pinxit.generations.painting import MAX_ATTEMPTS, Studio, Work, unknown_outcome
+from pinxit.generations.painting import MAX_ATTEMPTS, Studio, Work, candidate_of, unknown_outcome
 from pinxit.generations.repeat import Repeat, fingerprint
 from pinxit.generations.repository import Attempt, Charge, Lease, LeaseLost
 from pinxit.ids import new_id, new_image_name
 from pinxit.images.decoding import InputPixels
-from pinxit.images.request import ImageRequest
+from pinxit.images.request import ANYWHERE, ImageRequest
 from pinxit.keys.model import Caller
 from pinxit.library.library import Library
 from pinxit.limits.gate import Gate, Ticket
 from pinxit.limits.rates import Limiter, Limits, Party, Place, Standing
 from pinxit.moderation import Moderator
+from pinxit.routing.router import Router, Sort
 from pinxit.runners.interface import Runner
 
 log = structlog.get_logger(__name__)
@@ -73,7 +74,7 @@ class _Commission:
     """An order as it was asked for, until it is in the database."""
 
     caller: Caller
-    order: CheckedOrder
+    offers: tuple[CheckedOrder, ...]
     ticket: Ticket
     generation: Generation
     repeat: Repeat
@@ -95,9 +96,19 @@ class _Commission:
         )
 
     @property
+    def order(self) -> CheckedOrder:
+        """As the first backend would paint it."""
+        return self.offers[0]
+
+    @property
+    def highest_price_micros(self) -> int:
+        """Whoever of them paints."""
+        return max(offer.price_micros for offer in self.offers)
+
+    @property
     def work(self) -> Work:
         attempt = Attempt(1, self.order.entry.backend, tuple(range(self.order.request.n)))
-        return Work(self.order, self.generation, attempt, self.previews)
+        return Work(self.offers, self.generation, attempt, self.previews)
 
 
 class GenerationService:
@@ -119,11 +130,12 @@ class GenerationService:
         is_billed: bool,
         url_ttl: timedelta | None = None,
         announcer: Announcer = NOBODY,
-        once_only: frozenset[str] = frozenset(),
+        router: Router,
+        once_only: Collection[str] = frozenset(),
     ) -> None:
         """`runners`: backend name → its runner; `account_limits`: of each account; `tenure`: in whose name orders are
         painted; `url_ttl`: how long a picture's URL opens it, None for ever, unless the key says otherwise;
-        `once_only`: the names of backends whose work is not repeatable.
+        `router`: which backend is asked first; `once_only`: the names of those whose work is not repeatable.
         """
         self._database = database
         self._catalog = catalog
@@ -138,8 +150,15 @@ class GenerationService:
         self._url_ttl = url_ttl
         self._endings = Endings(database=database, library=library, announcer=announcer, now=now, tenure=tenure)
         self._once_only = once_only
+        self._router = router
         self._studio = Studio(
-            database=database, runners=runners, library=library, now=now, lease_owner=tenure.owner, once_only=once_only
+            database=database,
+            runners=runners,
+            library=library,
+            now=now,
+            lease_owner=tenure.owner,
+            router=router,
+            once_only=once_only,
         )
         self._live: dict[str, Live] = {}
         self._opening: set[str] = set()
@@ -170,15 +189,16 @@ class GenerationService:
         Raises ModelNotFound, PermissionDenied, InvalidValue, RateLimited, Overloaded, StorageUnavailable; the rest
         `Order.answer` raises.
         """
-        order = self.price(caller, request)
+        offers = self.offers(caller, request)
         if pictures is not None:
-            order = order.painted_from(pictures)
+            offers = self._begun_from(offers, pictures)
+        order = offers[0]
         if previews and not order.entry.capabilities.streaming:
             raise InvalidValue(f"{order.entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         await self._limiter.count_request(self._parties(caller))
         commission = _Commission(
             caller=caller,
-            order=order,
+            offers=tuple(offers),
             ticket=self._gate.admit(),
             generation=self._plan(caller, order, request_id, generation_id, deadline_seconds),
             repeat=repeat,
@@ -193,9 +213,49 @@ class GenerationService:
 
     def price(self, caller: Caller, request: ImageRequest) -> CheckedOrder:
         """What would be painted, and for how much. Raises ModelNotFound, PermissionDenied, InvalidValue."""
+        return self.offers(caller, request)[0]
+
+    def offers(self, caller: Caller, request: ImageRequest) -> list[CheckedOrder]:
+        """The order for each backend that could paint it, in the order in which they are asked; then for those of the
+        models to fall back to. Raises ModelNotFound, PermissionDenied, InvalidValue.
+        """
+        first_seed = draw_seed() if request.seed is None else request.seed
         entry = self._catalog.resolve(request.model)
         caller.require_model(request.model, entry.id)
-        return entry.check(request)
+        offers = self._arranged(caller, entry, request, first_seed)
+        for name in request.fallback_models or entry.fallback_models:
+            other = self._catalog.resolve(name)
+            if name in request.fallback_models:
+                caller.require_model(name, other.id)
+            elif not caller.may_use_model(name, other.id):
+                continue
+            with suppress(InvalidValue):  # a model that cannot do this order is none to fall back to
+                offers += self._arranged(caller, other, request, first_seed)
+        return offers
+
+    def _arranged(self, caller: Caller, entry: Entry, request: ImageRequest, first_seed: int) -> list[CheckedOrder]:
+        offers = entry.offers(request, first_seed=first_seed)
+        if len(offers) == 1 and request.routing == ANYWHERE:
+            return offers
+        by_key = {offer.entry.painter: offer for offer in offers}
+        candidates = [candidate_of(offer) for offer in by_key.values()]
+        sticky_to = request.end_user or caller.key_id or caller.account_id
+        arranged = self._router.arrange(candidates, Sort(entry.sort), request.routing, sticky_to=sticky_to)
+        return [by_key[candidate.key] for candidate in arranged]
+
+    def _begun_from(self, offers: Sequence[CheckedOrder], pictures: InputPixels) -> list[CheckedOrder]:
+        """The offers of backends that can begin from these pictures, which have the size of the first one."""
+        first, begun = offers[0].paint.size, []
+        for offer in offers:
+            if self.is_remote(offer):
+                begun.append(offer.handed_on_with(pictures))
+            elif offer.paint.size == first:
+                begun.append(offer.painted_from(pictures))
+        return begun
+
+    def is_remote(self, offer: CheckedOrder) -> bool:
+        """Whether the offer's backend is far away: it gets files as they came."""
+        return self._router.is_remote(offer.entry.backend)
 
     def standings(self, caller: Caller) -> list[Standing]:
         """What is left of the caller's limits, as far as there are any."""
@@ -301,7 +361,7 @@ class GenerationService:
             repository.open_,
             generation=generation,
             attempt=commission.work.attempt,
-            charge=Charge(commission.order.price_micros, self._is_billed, budgets),
+            charge=Charge(commission.highest_price_micros, self._is_billed, budgets),
             repeat=commission.repeat,
             lease=Lease(self._tenure.owner, generation.created_at + LEASE),
             claim=place.claim,
@@ -347,6 +407,9 @@ class GenerationService:
             stopped: PinxitError = BackendUnavailable(STOPPED)
             if live.is_cancelled:
                 stopped = OrderCancelled()
+                await self._fail(generation, stopped)
+            elif live.sent_to in self._once_only:
+                stopped = unknown_outcome(generation)
                 await self._fail(generation, stopped)
             elif self._tenure.is_server and generation.storage_keys and not live.audience.waiting:
                 await self._endings.let_go(generation)
@@ -621,7 +684,7 @@ class GenerationService:
                 )
             order = record.restore(generation, self._catalog)
             attempt = Attempt(taken.attempts + 1, order.entry.backend, tuple(range(order.request.n)))
-            work = Work(order, generation, attempt)
+            work = Work((order,), generation, attempt)
             ticket = self._gate.admit()
         except Overloaded:  # the room that there was is taken meanwhile
             await self._endings.let_go(generation)

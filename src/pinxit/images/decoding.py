@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 from pinxit.images.encoding import inspect
-from pinxit.images.pixels import Pixels
+from pinxit.images.pixels import Mode, Pixels
 from pinxit.images.request import InputPicture
 from pinxit.images.size import Size
+
+MAX_PAINTED_SIDE = 8192
+"""Pixels of a side of a picture that others have painted for us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +22,15 @@ class InputPixels:
 
     images: tuple[Pixels, ...]
     mask: Pixels | None = None
+    files: tuple[InputPicture, ...] = ()
+    """As they came, where somebody far away wants to see them."""
+    mask_file: InputPicture | None = None
 
     @property
     def bytes(self) -> int:
         """How much memory they take."""
-        return sum(len(picture.data) for picture in (*self.images, *([self.mask] if self.mask else [])))
+        everything = (*self.images, self.mask, *self.files, self.mask_file)
+        return sum(len(picture.data) for picture in everything if picture is not None)
 
 
 def read_header(data: bytes) -> InputPicture:
@@ -42,6 +49,17 @@ def decode(picture: InputPicture, size: Size) -> Pixels:
     if fitted.getchannel("A").getextrema() == (255, 255):
         return Pixels(size.width, size.height, "RGB", fitted.convert("RGB").tobytes())
     return Pixels(size.width, size.height, "RGBA", fitted.tobytes())
+
+
+def decode_file(data: bytes) -> Pixels:
+    """The picture as it is, upright: of somebody who paints for us. Call it in a thread.
+
+    Raises ValueError if the file is damaged.
+    """
+    _, size = inspect(data, max_side=MAX_PAINTED_SIDE)
+    image = _open(InputPicture("", size, data))
+    mode: Mode = "RGBA" if "A" in image.getbands() or "transparency" in image.info else "RGB"
+    return Pixels(image.width, image.height, mode, image.convert(mode).tobytes())
 
 
 def decode_mask(picture: InputPicture, size: Size) -> Pixels:

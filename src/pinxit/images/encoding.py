@@ -77,13 +77,13 @@ def fit(pixels: Pixels, size: Size) -> Pixels:
     return Pixels(size.width, size.height, pixels.mode, stretched.tobytes())
 
 
-def inspect(data: bytes) -> tuple[Encoding, Size]:
+def inspect(data: bytes, *, max_side: int = MAX_SIDE) -> tuple[Encoding, Size]:
     """What a file says it is, from its header alone: nothing is decoded, so a small file cannot take much memory.
 
     Headers are read strictly, so that no decoder could see another size in the same bytes.
 
     Raises:
-        ValueError: it is not a PNG, JPEG or WebP picture of at most 4096 x 4096 pixels, or it is animated.
+        ValueError: it is not a PNG, JPEG or WebP picture of at most `max_side` pixels each way, or it is animated.
     """
     for encoding, signature, read_size in _READERS:
         if data.startswith(signature):
@@ -91,10 +91,21 @@ def inspect(data: bytes) -> tuple[Encoding, Size]:
                 size = read_size(data)
             except IndexError as error:
                 raise ValueError(f"the {encoding.value} header is cut off") from error
-            if not (1 <= size.width <= MAX_SIDE and 1 <= size.height <= MAX_SIDE):
-                raise ValueError(f"a picture of {size} pixels is not within {MAX_SIDE}x{MAX_SIDE}")
+            if not (1 <= size.width <= max_side and 1 <= size.height <= max_side):
+                raise ValueError(f"a picture of {size} pixels is not within {max_side}x{max_side}")
             return encoding, size
     raise ValueError("this is not a PNG, JPEG or WebP picture")
+
+
+def is_whole(data: bytes, encoding: Encoding) -> bool:
+    """Whether a file ends as its format wants: what broke off on its way does not. Nothing is decoded."""
+    match encoding:
+        case Encoding.PNG:  # https://www.w3.org/TR/png-3/#11IEND; some writers add a few bytes
+            return b"IEND\xae\x42\x60\x82" in data[-64:]
+        case Encoding.JPEG:  # ITU-T T.81 B.1.1.3
+            return b"\xff\xd9" in data[-64:]
+        case Encoding.WEBP:
+            return len(data) >= _number(data, 4, 4, "little") + 8
 
 
 # --- encoding -------------------------------------------------------------------------------------------------------

@@ -48,6 +48,28 @@ class InputPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """Which backends may paint, as OpenRouter's `provider` says it
+    (https://openrouter.ai/docs/features/provider-routing). Names are those of backends.
+    """
+
+    only: tuple[str, ...] = ()
+    """None: all."""
+    order: tuple[str, ...] = ()
+    """Those to ask first."""
+    ignore: tuple[str, ...] = ()
+    allow_fallbacks: bool = True
+    """Whether another may be asked when the first cannot."""
+    sort: str = ""
+    """`price` or `latency`; empty: as the model says."""
+    after_refusal: bool = False
+    """Whether another may be asked when one refuses the prompt by its policy."""
+
+
+ANYWHERE = Routing()
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRequest:
     """One order as asked: both wire dialects end here. None means "the model decides".
 
@@ -77,3 +99,6 @@ class ImageRequest:
     end_user: str | None = None
     images: tuple[InputPicture, ...] = ()
     mask: InputPicture | None = None
+    routing: Routing = ANYWHERE
+    fallback_models: tuple[str, ...] = ()
+    """Models to ask when none of the backends of `model` can paint."""

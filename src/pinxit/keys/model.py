@@ -103,8 +103,12 @@ class Caller:
         if scope not in self.scopes and Scope.ADMIN not in self.scopes:
             raise PermissionDenied(f"This API key lacks the scope {scope.value!r}.")
 
+    def may_use_model(self, *names: str) -> bool:
+        """Whether the key may use the model, by any of its names."""
+        allowed = self.key.options.models if self.key else None
+        return allowed is None or bool(set(names) & set(allowed))
+
     def require_model(self, *names: str) -> None:
         """Raises PermissionDenied unless the key may use the model, by the name asked for or by its own."""
-        allowed = self.key.options.models if self.key else None
-        if allowed is not None and not set(names) & set(allowed):
+        if not self.may_use_model(*names):
             raise PermissionDenied(f"This API key may not use the model {names[0]!r}.", param="model")

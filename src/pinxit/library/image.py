@@ -11,7 +11,8 @@ from pinxit.images.size import Size
 class Image:
     """A picture and its facts. `seconds` is how long it took to paint; `data` is there only right after painting.
 
-    `storage_key` is empty for a picture that was not to be kept. `url_expires_at` None: the name alone opens it.
+    `storage_key` is empty for a picture that was not to be kept; `seed` is None where the painter has none.
+    `url_expires_at` None: the name alone opens it.
     """
 
     id: str
@@ -23,7 +24,7 @@ class Image:
     size: Size
     size_bytes: int
     sha256: str
-    seed: int
+    seed: int | None
     seconds: float
     created_at: datetime
     url_expires_at: datetime | None = None

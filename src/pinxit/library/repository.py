@@ -14,6 +14,9 @@ from pinxit.library.image import Image
 
 _INSERT = images.insert()
 
+NO_SEED = -1
+"""In a row: the painter has no seeds."""
+
 
 def insert(connection: Connection, image: Image) -> None:
     connection.execute(
@@ -29,7 +32,7 @@ def insert(connection: Connection, image: Image) -> None:
             "height": image.size.height,
             "size_bytes": image.size_bytes,
             "sha256": image.sha256,
-            "seed": image.seed,
+            "seed": NO_SEED if image.seed is None else image.seed,
             "seconds": image.seconds,
             "url_expires_at": image.url_expires_at,
             "created_at": image.created_at,
@@ -119,7 +122,7 @@ def from_row(row: Row[Any]) -> Image:
         size=Size(row.width, row.height),
         size_bytes=row.size_bytes,
         sha256=row.sha256,
-        seed=row.seed,
+        seed=None if row.seed == NO_SEED else row.seed,
         seconds=row.seconds,
         created_at=row.created_at,
         url_expires_at=row.url_expires_at,

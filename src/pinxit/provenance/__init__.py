@@ -6,7 +6,7 @@ Nothing here varies between two equal orders, so the same seed gives the same by
 from pinxit.backends.interface import PaintOrder
 
 
-def describe(order: PaintOrder, seed: int) -> dict[str, str]:
+def describe(order: PaintOrder, seed: int | None) -> dict[str, str]:
     """The metadata of one picture, for `pinxit.images.encoding.encode`, in a fixed order."""
     facts = {
         "Software": "Pinxit",
@@ -14,7 +14,7 @@ def describe(order: PaintOrder, seed: int) -> dict[str, str]:
         "prompt": order.prompt,
         "negative_prompt": order.negative_prompt,
         "style": order.style,
-        "seed": str(seed),
+        "seed": None if seed is None else str(seed),
         "num_inference_steps": str(order.num_inference_steps),
         "guidance_scale": None if order.guidance_scale is None else f"{order.guidance_scale:g}",
         "size": str(order.size),

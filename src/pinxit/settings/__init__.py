@@ -1,18 +1,21 @@
 """What an operator can set: `pinxit.yaml`, `PINXIT_…` variables, command-line flags; all checked first."""
 
+from pinxit.settings.entries import BackendParams, ModelEntry, ModelParams, PriceEntry, ProviderEntry, ProviderModel
 from pinxit.settings.loading import load_settings
 from pinxit.settings.model import (
-    ModelEntry,
-    ModelParams,
     SettingDescription,
     Settings,
     describe_settings,
-    hide_password,
 )
+from pinxit.settings.values import hide_password
 
 __all__ = [
+    "BackendParams",
     "ModelEntry",
     "ModelParams",
+    "PriceEntry",
+    "ProviderEntry",
+    "ProviderModel",
     "SettingDescription",
     "Settings",
     "describe_settings",

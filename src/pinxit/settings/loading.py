@@ -14,11 +14,10 @@ from pydantic_core import ErrorDetails
 
 from pinxit.errors import ConfigurationError
 from pinxit.settings.document import UNREADABLE, Location, Place, Unreadable, path_text, read_document, shown
+from pinxit.settings.entries import BackendParams, ModelEntry, ModelParams, ProviderEntry
 from pinxit.settings.model import (
     ENVIRONMENT_PREFIX,
     FILE_ONLY,
-    ModelEntry,
-    ModelParams,
     Settings,
     environment_name,
     is_list,
@@ -30,7 +29,7 @@ from pinxit.settings.model import (
 
 CONFIG_VARIABLE = "PINXIT_CONFIG"
 DEFAULT_CONFIG_FILE = Path("pinxit.yaml")
-TOP_LEVEL_KEYS = ("model_list", "aliases", "settings")
+TOP_LEVEL_KEYS = (*FILE_ONLY, "settings")
 
 NOT_SETTINGS = (CONFIG_VARIABLE, "PINXIT_REQUIRE_ALL", "PINXIT_WRITE_SNAPSHOTS", "PINXIT_URL", "PINXIT_API_KEY")
 _NOT_SETTINGS_PREFIX = "PINXIT_TEST_"
@@ -265,18 +264,23 @@ def _field_at(location: Location) -> FieldInfo | None:
 
 def _model_around(location: Location) -> type[BaseModel] | None:
     """The model that the last step of `location` names a field of."""
-    if location[0] != "model_list":
-        return Settings if len(location) == 1 else None
-    if len(location) == 3:
-        return ModelEntry
-    return ModelParams if len(location) == 4 else None
+    match location[0], len(location):
+        case "model_list", 3:
+            return ModelEntry
+        case "model_list", 4 if location[2] == "params":
+            return ModelParams
+        case "model_list", 5 if location[2] == "backends":
+            return BackendParams
+        case "providers", 3:
+            return ProviderEntry
+    return Settings if len(location) == 1 else None
 
 
 def _unknown_param(location: Location) -> str:
     name = str(location[-1])
-    if name == "seed" and _model_around(location) is ModelParams:
-        return "cannot have a default: every order has a seed of its own"
     model = _model_around(location)
+    if name == "seed" and model in (ModelParams, BackendParams):
+        return "cannot have a default: every order has a seed of its own"
     return _unknown("key", name, list(model.model_fields) if model is not None else [])
 
 

@@ -3,56 +3,50 @@
 Validators here say what a value must be, never what it was: that may be a secret, and `loading` knows how to show it.
 """
 
-import re
 import types
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
-from urllib.parse import SplitResult, urlsplit
 
 from annotated_types import Ge, Gt, Le
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     SecretStr,
     ValidationInfo,
     field_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 
 from pinxit.images.request import Delivery
-from pinxit.images.size import Size, is_aspect_ratio
+from pinxit.settings.entries import ModelEntry, ProviderEntry
+from pinxit.settings.values import (
+    ALIAS_NAME,
+    MIB,
+    MODEL_NAME,
+    DatabaseUrl,
+    HomePath,
+    ModelName,
+    Network,
+    Number,
+    ProviderName,
+    Text,
+    Whole,
+    check_allowed_host,
+    check_listen_host,
+    check_origin,
+    check_public_url,
+    problem,
+)
 
 ENVIRONMENT_PREFIX = "PINXIT_"
-FILE_ONLY = ("model_list", "aliases")
+FILE_ONLY = ("providers", "model_list", "aliases")
 """What is too rich for an environment variable."""
 
-MIB = 1024 * 1024
-MAX_PRICE_MICROS = 1_000_000_000
 DEFAULT_URL_TTL_SECONDS = 3600
-
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", re.ASCII)
-_ALIAS_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127})?\*?", re.ASCII)
-_BACKEND_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", re.ASCII)
-_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9](?:[a-z0-9_-]{0,62}))*", re.ASCII)
-_LISTEN_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}", re.ASCII)
-_HOST_AND_PORT = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(?::[0-9]{1,5})?"
-_DATABASE_URL = re.compile(
-    r"postgres(?:ql)?://(?:[^\s:/?#@\[\]]+(?::[^\s:/?#@\[\]]*)?@)?"  # user and password
-    rf"(?:{_HOST_AND_PORT}(?:,{_HOST_AND_PORT})*)?"
-    r"/[^\s/?#@]+"  # the database
-    r"(?:\?[^\s#]+)?",
-    re.ASCII,
-)
-_PASSWORD = re.compile(r"(://[^:/@]*:|[?&](?:ssl)?password=)[^@/&]*")
 
 
 class SettingDescription(NamedTuple):
@@ -65,224 +59,6 @@ class SettingDescription(NamedTuple):
     description: str
 
 
-def problem(message: str, *, at: tuple[str | int, ...] = (), shows_value: bool = True) -> PydanticCustomError:
-    """What a validator raises. `at` is the place below the field; the value is shown behind the message if wanted."""
-    return PydanticCustomError("pinxit", "{message}", {"message": message, "at": at, "shows_value": shows_value})
-
-
-def _refuse_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise problem("must be a number")
-    return value
-
-
-def _expand_home(path: Path) -> Path:
-    if not path.name and not path.is_absolute() and path.parts == ():
-        raise problem("must be a path")
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise problem("begins with ~, and there is no such home directory") from error
-
-
-def _check_listen_host(host: str) -> str:
-    if _LISTEN_HOST.fullmatch(host) is None:
-        raise problem("must be an address or host name to listen on, like 127.0.0.1, 0.0.0.0 or ::")
-    return host
-
-
-def _check_database_url(value: object) -> object:
-    if isinstance(value, str) and _DATABASE_URL.fullmatch(value) is None:
-        raise problem(
-            "must be a URL like postgresql://user:password@host:5432/name, with odd characters of a password as %XX",
-            shows_value=False,
-        )
-    if not isinstance(value, str | SecretStr):
-        raise problem("must be a URL like postgresql://user:password@host:5432/name", shows_value=False)
-    return value
-
-
-def hide_password(database_url: str) -> str:
-    """The URL as it may be shown."""
-    return _PASSWORD.sub(r"\1***", database_url)
-
-
-def _split_http_url(text: str) -> SplitResult | None:
-    """The parts of an http or https URL with a host, or None."""
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return None
-    has_odd_characters = any(character <= " " or character in '\\"<>^`{|}' or character > "~" for character in text)
-    return None if has_odd_characters or not usable else parts
-
-
-def _check_public_url(url: str) -> str:
-    parts = _split_http_url(url)
-    if parts is None:
-        raise problem("must be a URL like https://pictures.example.com", shows_value="@" not in url)
-    if parts.username is not None or parts.password is not None:
-        raise problem("must not contain a user name or password", shows_value=False)
-    if "?" in url or "#" in url:
-        raise problem("must not have a query or fragment", shows_value=False)
-    if url.endswith("/"):
-        raise problem("must not end with a slash")
-    return url
-
-
-def _is_host(text: str) -> bool:
-    if text.startswith("[") and text.endswith("]"):
-        try:
-            IPv6Address(text[1:-1])
-        except ValueError:
-            return False
-        return True
-    return _HOST_NAME.fullmatch(text) is not None
-
-
-def _check_allowed_host(host: str) -> str:
-    lowered = host.lower()
-    if lowered == "*":
-        raise problem(
-            "must not be *: whoever sends a request could choose where its picture URLs point", shows_value=False
-        )
-    if not _is_host(lowered):
-        raise problem("must be a host name without scheme and port, like pictures.example.com or [::1]")
-    return lowered
-
-
-def _check_origin(origin: str) -> str:
-    if origin == "*":
-        return origin
-    parts = _split_http_url(origin)
-    if parts is None or f"{parts.scheme}://{parts.netloc}" != origin or "@" in origin or not _is_host(_host_of(parts)):
-        raise problem(
-            "must be an origin like https://app.example.com (lower case, no path), or *", shows_value="@" not in origin
-        )
-    return origin
-
-
-def _host_of(parts: SplitResult) -> str:
-    netloc = parts.netloc
-    return netloc.rpartition(":")[0] if parts.port is not None else netloc
-
-
-def _parse_network(value: object) -> object:
-    if isinstance(value, IPv4Network | IPv6Network):
-        return value
-    try:
-        return ip_network(value if isinstance(value, str) else "")
-    except ValueError as error:
-        raise problem("must be an IP address or network, like 10.0.0.7 or 10.0.0.0/8") from error
-
-
-def _check_model_name(name: str) -> str:
-    if _MODEL_NAME.fullmatch(name) is None:
-        raise problem("must be a name of 1 to 128 letters, digits and . _ : / @ + -, beginning with a letter or digit")
-    return name
-
-
-def _check_backend_model(text: str) -> str:
-    if _BACKEND_MODEL.fullmatch(text) is None:
-        raise problem("must be <backend>/<model id>, like otter/otter-1")
-    return text
-
-
-def _check_size(text: str) -> str:
-    if text == "auto" or is_aspect_ratio(text):
-        return text
-    try:
-        Size.parse(text)
-    except ValueError as error:
-        raise problem("must be auto, a size like 1024x1024 or an aspect ratio like 16:9") from error
-    return text
-
-
-def _check_not_blank(text: str) -> str:
-    if not text.strip():
-        raise problem("must not be empty")
-    return text
-
-
-Whole = Annotated[int, BeforeValidator(_refuse_bool)]
-Number = Annotated[float, BeforeValidator(_refuse_bool), Field(allow_inf_nan=False)]
-Text = Annotated[str, AfterValidator(_check_not_blank)]
-HomePath = Annotated[Path, AfterValidator(_expand_home)]
-ModelName = Annotated[str, AfterValidator(_check_model_name)]
-DatabaseUrl = Annotated[
-    SecretStr,
-    BeforeValidator(_check_database_url),
-    PlainSerializer(lambda url: hide_password(url.get_secret_value()), return_type=str),
-]
-"""Of PostgreSQL, as libpq reads it (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING)."""
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_parse_network)]
-
-
-class ModelParams(BaseModel):
-    """Which painter, and the values it gets where a request leaves them open. None: the model's own default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    model: Annotated[str, AfterValidator(_check_backend_model)]
-    quality: Text | None = None
-    size: Annotated[str, AfterValidator(_check_size)] | None = None
-    num_inference_steps: Whole | None = Field(default=None, ge=1, le=1000)
-    guidance_scale: Number | None = Field(default=None, ge=0, le=100)
-    negative_prompt: str | None = Field(default=None, max_length=32_000)
-    style: Text | None = None
-
-    @property
-    def backend_name(self) -> str:
-        """The part of `model` before the first slash."""
-        return self.model.partition("/")[0]
-
-    @property
-    def model_id(self) -> str:
-        """The part of `model` behind the first slash."""
-        return self.model.partition("/")[2]
-
-    @property
-    def defaults(self) -> dict[str, object]:
-        """The values to use where a request leaves them open; only those that are set."""
-        return self.model_dump(exclude={"model"}, exclude_none=True)
-
-
-def _usd_to_micros(value: object) -> object:
-    """Dollars as written, to whole micro-dollars, by decimal arithmetic: 0.1 is a tenth."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise problem("must be an amount in US dollars, like 0.04")
-    try:
-        micros = Decimal(str(value)) * 1_000_000
-    except InvalidOperation as error:
-        raise problem("must be an amount in US dollars, like 0.04") from error
-    if not micros.is_finite() or micros != micros.to_integral_value() or not 0 <= micros <= MAX_PRICE_MICROS:
-        raise problem("must be from 0 to 1000 US dollars, in whole millionths")
-    return int(micros)
-
-
-class PriceEntry(BaseModel):
-    """The price of one picture: for a size, a quality, both or any. Of those that fit, the most precise counts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    usd: Annotated[int, BeforeValidator(_usd_to_micros)]
-    """In micro-dollars once it is read."""
-    size: Annotated[str, AfterValidator(_check_size)] | None = None
-    quality: Text | None = None
-
-
-class ModelEntry(BaseModel):
-    """A model under a name of the operator's own, as LiteLLM's `model_list` writes it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    model_name: ModelName
-    params: ModelParams
-    description: str = Field(default="", max_length=2000)
-    prices: tuple[PriceEntry, ...] = ()
-
-
 class Settings(BaseModel):
     """Everything an operator can set. Build it with `load_settings`, which names file and line of whatever is wrong."""
 
@@ -292,24 +68,24 @@ class Settings(BaseModel):
     database_url: DatabaseUrl | None = Field(
         None, description="PostgreSQL database to use; without it SQLite in `data_dir`."
     )
-    host: Annotated[str, AfterValidator(_check_listen_host)] = Field(
+    host: Annotated[str, AfterValidator(check_listen_host)] = Field(
         "127.0.0.1", description="Address to listen on; `0.0.0.0` and `::` mean every network."
     )
     port: Whole = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 picks a free one.")
     workers: Whole = Field(
         1, ge=1, le=64, description="API processes of `pinxit serve`; more than one only with `database_url`."
     )
-    public_url: Annotated[str, AfterValidator(_check_public_url)] | None = Field(
+    public_url: Annotated[str, AfterValidator(check_public_url)] | None = Field(
         None, description="Where clients reach this server, for the URLs of pictures; without a slash at the end."
     )
-    allowed_hosts: tuple[Annotated[str, AfterValidator(_check_allowed_host)], ...] = Field(
+    allowed_hosts: tuple[Annotated[str, AfterValidator(check_allowed_host)], ...] = Field(
         ("127.0.0.1", "localhost", "[::1]"),
         description="Host names that may appear in the URLs of pictures when `public_url` is not set.",
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="Addresses and networks of reverse proxies whose `X-Forwarded-…` headers are believed."
     )
-    cors_origins: tuple[Annotated[str, AfterValidator(_check_origin)], ...] = Field(
+    cors_origins: tuple[Annotated[str, AfterValidator(check_origin)], ...] = Field(
         (), description="Origins of web pages that may call the API from a browser; `*` alone means any."
     )
     billing: Literal["off", "credits"] = Field(
@@ -391,6 +167,7 @@ class Settings(BaseModel):
     min_free_disk_bytes: Whole = Field(
         64 * MIB, ge=0, description="Free space in `data_dir` below which orders are refused with 503."
     )
+    providers: dict[ProviderName, ProviderEntry] = Field({}, description="Upstream providers, by names of your own.")
     model_list: tuple[ModelEntry, ...] = Field((), description="Models under names of your own.")
     aliases: dict[str, str] = Field({}, description="Further names of models; a name may end in `*`.")
 
@@ -444,13 +221,13 @@ class Settings(BaseModel):
 
 
 def _check_alias(alias: str, target: str, aliases: Mapping[str, str], names: set[str]) -> None:
-    if not alias or _ALIAS_NAME.fullmatch(alias) is None:
+    if not alias or ALIAS_NAME.fullmatch(alias) is None:
         raise problem("must be named like a model; only the last character may be *", at=(alias,), shows_value=False)
     if alias in names:
         raise problem("is also a model_name of model_list", at=(alias,), shows_value=False)
     if target in aliases:
         raise problem("must lead to a model, not to another alias", at=(alias,))
-    if _MODEL_NAME.fullmatch(target) is None:
+    if MODEL_NAME.fullmatch(target) is None:
         raise problem("must lead to the name of a model", at=(alias,))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pinxit.backends.interface import ModelSpec
-from pinxit.catalog.catalog import Catalog, ConfiguredModel
+from pinxit.catalog.catalog import Catalog, ConfiguredBackend, ConfiguredModel
 from pinxit.errors import ConfigurationError, ModelNotFound
 from pinxit.testing.fake_backend import FAKE_1
 
@@ -56,7 +56,7 @@ def test_an_id_beats_a_configured_alias():
 
 
 def test_a_configured_id_beats_a_backend_s_own():
-    mine = ConfiguredModel("a", "fake", "b", "mine")
+    mine = ConfiguredModel("a", [ConfiguredBackend("fake", "b")], "mine")
     catalog = make_catalog("a", "b", configured=[mine])
     assert (catalog.resolve("a").spec.id, catalog.resolve("a").description) == ("b", "mine")
     assert catalog.resolve("b").spec.id == "b"
@@ -80,7 +80,7 @@ def test_a_star_elsewhere_is_a_star():
 
 
 def test_a_configured_model_has_the_spec_s_description_unless_it_has_its_own():
-    catalog = make_catalog("a", configured=[ConfiguredModel("mine", "fake", "a")])
+    catalog = make_catalog("a", configured=[ConfiguredModel("mine", [ConfiguredBackend("fake", "a")])])
     assert catalog.resolve("mine").description == FAKE_1.description
 
 
@@ -115,7 +115,7 @@ def test_an_alias_that_leads_nowhere_is_said():
 @pytest.mark.parametrize(("backend", "model"), [("fake", "c"), ("other", "a")])
 def test_a_configured_model_of_nothing_is_said(backend: str, model: str):
     with pytest.raises(ConfigurationError, match="There are: fake/a"):
-        make_catalog("a", configured=[ConfiguredModel("mine", backend, model)])
+        make_catalog("a", configured=[ConfiguredModel("mine", [ConfiguredBackend(backend, model)])])
 
 
 def test_two_backends_with_the_same_model_are_refused():

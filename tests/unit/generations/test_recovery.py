@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from painting_house import assert_whole, until
 from pinxit.app import INSTANCE_FILE
 from pinxit.database.tables import attempts, generations, holds, images
 from pinxit.generations import leases, repository, service
-from pinxit.generations.generation import Status
+from pinxit.generations.generation import AttemptStatus, Status
 from pinxit.generations.live import Live
 from pinxit.generations.painting import Studio, Work
 from pinxit.generations.record import restore
@@ -25,6 +26,7 @@ from pinxit.generations.repeat import Repeat
 from pinxit.generations.repository import Attempt, Charge, Lease
 from pinxit.ids import new_id, new_image_name
 from pinxit.ledger.invariants import check
+from pinxit.routing.router import Router
 from pinxit.testing.fake_backend import FakeBackend
 
 pytestmark = pytest.mark.both_databases
@@ -55,7 +57,7 @@ async def leave_behind(front: Front, owner: str, lease: timedelta, *, attempts: 
         repository.open_(connection, left, first, Charge(20, False, {}), Repeat(), lease_)
         for number in range(2, attempts + 1):
             again = Attempt(number, "fake", (0, 1))
-            repository.start_attempt(connection, left, again, lease_owner=owner, now=now)
+            repository.start_attempt(connection, left, again, lease_owner=owner, before=AttemptStatus.LOST, now=now)
         if columns:
             connection.execute(generations.update().where(generations.c.id == left.id).values(columns))
 
@@ -309,8 +311,9 @@ async def finish(front: Front, taken: leases.Taken) -> None:
         library=house.library,
         now=house.now,
         lease_owner=ANOTHER_SERVER,
+        router=Router(monotonic, remote=lambda _: False),
     )
-    work = Work(order, taken.generation, Attempt(2, "fake", (0, 1)))
+    work = Work((order,), taken.generation, Attempt(2, "fake", (0, 1)))
     painting = await studio.paint(work, Live(work.steps, None, None))
     settled = replace(
         taken.generation,

@@ -1,0 +1,113 @@
+"""Answers of upstreams: the pictures in them are cut out as bytes, and only the small rest is read as JSON."""
+
+import base64
+import binascii
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import pybase64
+
+from pinxit.errors import BackendError
+
+_LEAST_CUT_CHARACTERS = 1024
+_DATA_URL = re.compile(rb"data:[^,]{0,100};base64,")
+_PRINTED = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]+")
+MAX_MESSAGE_CHARACTERS = 400
+
+
+class Answer:
+    """One answer of an upstream. `headers` in lower case; `base64_keys`: of the values in its JSON that are pictures.
+
+    An unescaped `"b64_json":"` cannot be inside a JSON string, so cutting at it is exact.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, base64_keys: tuple[str, ...] = ()) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self._keys = base64_keys
+        self._cut: dict[str, bytes] = {}
+        self._read: Any = None
+
+    @property
+    def media_type(self) -> str:
+        """Of the body, in lower case and without its parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON, where a long base64 text is a short token that `picture` understands.
+
+        Raises BackendError if it is no JSON.
+        """
+        if self._read is None:
+            try:
+                self._read = json.loads(self._without_pictures())
+            except (ValueError, RecursionError) as error:
+                raise BackendError("The answer is not JSON.") from error
+        return self._read
+
+    def picture(self, text: str) -> bytes:
+        """The bytes of a base64 text or data URL out of `json`. Raises BackendError if it is not valid."""
+        data = self._cut.get(text)
+        if data is None:
+            data = text.encode("ascii", "replace")
+        prefix = _DATA_URL.match(data)
+        try:
+            return pybase64.b64decode(memoryview(data)[prefix.end() if prefix else 0 :], validate=True)
+        except (binascii.Error, ValueError):
+            pass
+        try:  # with line ends, or without its padding
+            whole = data[prefix.end() if prefix else 0 :]
+            return base64.b64decode(whole + b"=" * (-len(whole) % 4))
+        except (binascii.Error, ValueError) as error:
+            raise BackendError("A picture in the answer is not valid base64.") from error
+
+    def _without_pictures(self) -> bytes:
+        if not self._keys or len(self.body) < _LEAST_CUT_CHARACTERS:
+            return self.body
+        keys = b"|".join(re.escape(key.encode()) for key in self._keys)
+        opening = re.compile(rb'"(?:' + keys + rb')"\s*:\s*"')
+        token, kept, position = secrets.token_hex(8), [], 0
+        while (found := opening.search(self.body, position)) is not None:
+            end = self.body.find(b'"', found.end())
+            if end < 0:
+                break
+            kept.append(self.body[position : found.end()])
+            position = end
+            text = self.body[found.end() : end]
+            if len(text) < _LEAST_CUT_CHARACTERS or b"\\" in text.replace(b"\\/", b""):
+                kept.append(text)
+                if text.endswith(b"\\"):  # an escaped quote: the text goes on
+                    return self.body
+                continue
+            name = f"{token}:{len(self._cut)}"
+            self._cut[name] = text.replace(b"\\/", b"/")
+            kept.append(name.encode())
+        kept.append(self.body[position:])
+        return b"".join(kept)
+
+    def message(self) -> str:
+        """What the upstream says went wrong, as far as it can be found in its answer; never a page of HTML."""
+        try:
+            found = _first_text(self.json)
+        except BackendError:
+            found = self.body.decode("utf-8", "replace") if self.media_type == "text/plain" else ""
+        text = _PRINTED.sub(" ", found).strip()
+        return text[:MAX_MESSAGE_CHARACTERS]
+
+
+def _first_text(document: Any) -> str:
+    """The text under the names that errors have in JSON APIs."""
+    if isinstance(document, str):
+        return document
+    if isinstance(document, list):
+        return next((text for item in document[:3] if (text := _first_text(item))), "")
+    if isinstance(document, dict):
+        for name in ("message", "error", "detail", "msg", "errors", "error_message", "title"):
+            if text := _first_text(document.get(name)):
+                return text
+    return ""

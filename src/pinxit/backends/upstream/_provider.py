@@ -1,0 +1,223 @@
+"""What a provider's file says: how an order is written as a request, and how answers are read. No I/O.
+
+    class Acme(Provider):
+        name = "acme"
+        ...
+        def build_request(self, order): return Call("POST", "/v1/paint", json={...})
+        def read_response(self, answer, order): return Done([Picture.of_url(answer.json["url"])])
+
+`_base.py` sends, polls, downloads, keeps deadlines and translates what went wrong. All methods here are pure: they are
+called in worker threads and may take their time, but must not wait for anything.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pinxit.backends.interface import ModelSpec, PaintOrder
+from pinxit.backends.upstream._answers import Answer
+from pinxit.errors import (
+    BackendBusy,
+    BackendError,
+    BackendUnavailable,
+    ConfigurationError,
+    ContentPolicyViolation,
+    InvalidValue,
+    OutcomeUnknown,
+    PinxitError,
+)
+from pinxit.network.pooled import Part
+
+__all__ = [
+    "Access",
+    "Again",
+    "Answer",
+    "Call",
+    "Done",
+    "Part",
+    "Picture",
+    "Provider",
+    "Step",
+    "UpstreamModel",
+]
+
+DOUBTFUL = frozenset({408, 502, 504, 520, 521, 522, 523, 524})
+"""A gateway says that it has lost the answer: what is behind it may have painted."""
+MAX_RETRY_AFTER_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamModel:
+    """One model of a provider. `per_call`: how many pictures one request may ask for."""
+
+    spec: ModelSpec
+    per_call: int = 1
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What its file wants to know of it beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the operator reaches the provider. `options`: the provider's own, checked by its file."""
+
+    base_url: str
+    credential: str = field(default="", repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request. `url`: a path below the base URL, or a whole URL on the same host.
+
+    The body is `json`, or the multipart `form`, or `content`.
+    """
+
+    method: str
+    url: str
+    json: Any = None
+    form: tuple[Part, ...] = ()
+    content: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One painted picture: its bytes, its base64 text (or data URL) out of `Answer.json`, or its URL."""
+
+    data: bytes = field(default=b"", repr=False)
+    base64: str = field(default="", repr=False)
+    url: str = ""
+    seed: int | None = None
+    """None where the provider does not say which it used."""
+    revised_prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All pictures of the request, in order. `cost_micros`: of all of them, where the answer says it."""
+
+    pictures: Sequence[Picture]
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A job is under way: ask for it by `call` after `seconds`. `cancel`: how it is given up."""
+
+    call: Call
+    upstream_id: str
+    seconds: float = 1.0
+    cancel: Call | None = None
+    progress: float = 0.0
+    """0 to 1, where the provider says."""
+
+
+Step = Done | Again
+
+
+class Provider(ABC):
+    """One kind of upstream. A new instance is made for each entry under `providers`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    """Its own name, as it writes it."""
+    documentation: ClassVar[Sequence[str]]
+    """The pages it is written from and when they were read: "https://… (2026-11-22)"."""
+    base_url: ClassVar[str] = ""
+    """Where its API is; empty: the operator has to say."""
+    credential_variable: ClassVar[str] = ""
+    """The environment variable that holds the credential by convention; empty: it needs none."""
+    models: ClassVar[Sequence[UpstreamModel]] = ()
+    base64_keys: ClassVar[tuple[str, ...]] = ()
+    """The names in its JSON whose values are pictures in base64."""
+    applies_compression: ClassVar[bool] = False
+    """Whether its pictures have the `asked.encoding` and `asked.compression` already."""
+    own_hosts: ClassVar[tuple[str, ...]] = ()
+    """Domains that its credential may be sent to besides the base URL's host, over https: for jobs kept elsewhere."""
+    option_names: ClassVar[frozenset[str]] = frozenset()
+    """What may stand under `options` in the configuration."""
+
+    def __init__(self, access: Access) -> None:
+        """Raises ConfigurationError, saying in one sentence what is wrong with `access`."""
+        self.access = access
+        self._offered: Sequence[UpstreamModel] | None = None
+        unknown = sorted(set(access.options) - self.option_names)
+        if unknown:
+            there = ", ".join(sorted(self.option_names)) or "none"
+            raise ConfigurationError(f"{self.name} has no option {unknown[0]!r}. There are: {there}.")
+
+    def list_models(self) -> Sequence[UpstreamModel]:
+        """The models it has as it is configured."""
+        return self.models if self._offered is None else self._offered
+
+    def offer(self, models: Sequence[UpstreamModel]) -> None:
+        """Have these instead of those that the file knows."""
+        self._offered = models
+
+    def authorise(self) -> Mapping[str, str]:
+        """The headers that carry the credential, sent with every call."""
+        return {"authorization": f"Bearer {self.access.credential}"} if self.access.credential else {}
+
+    @abstractmethod
+    def build_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
+        """The request for all pictures of `order` (at most `model.per_call`).
+
+        Raises InvalidValue, naming the parameter, if it cannot be written.
+        """
+
+    @abstractmethod
+    def read_response(self, answer: Answer, order: PaintOrder) -> Step:
+        """Read an answer below 400: to the request, or to a poll. A job that has failed is an error to raise.
+
+        A KeyError, IndexError, TypeError or ValueError means that the answer cannot be read.
+
+        Raises:
+            ContentPolicyViolation: the prompt, or what was painted, is refused.
+            BackendUnavailable: it surely did no work that is paid.
+            BackendError: it did, or says nothing that can be read.
+        """
+
+    def read_error(self, answer: Answer, order: PaintOrder) -> PinxitError:
+        """Read an answer of 400 and above. Overridden where the provider says more than the status does."""
+        return error_of_status(self.title, answer)
+
+
+def error_of_status(title: str, answer: Answer) -> PinxitError:
+    """What a status means where the provider's documentation says nothing else (RFC 9110 §15)."""
+    status, said = answer.status, answer.message()
+    tail = f": {said}" if said else "."
+    if status in (401, 403):
+        return BackendUnavailable(f"{title} does not accept this server's credential. Nothing was charged.")
+    if status == 402:
+        return BackendUnavailable(f"This server's account at {title} is out of credit. Nothing was charged.")
+    if status == 429:
+        return BackendBusy(f"{title} has too much to do. Nothing was charged.", retry_after_seconds=retry_after(answer))
+    if status in DOUBTFUL:
+        return OutcomeUnknown(f"{title} has lost the answer (status {status}). Nothing was charged.")
+    if status >= 500:
+        return BackendUnavailable(f"{title} is not there (status {status}). Nothing was charged.")
+    if status in (400, 404, 405, 413, 415, 422):
+        return InvalidValue(f"{title} does not accept this order{tail}")
+    return BackendError(f"{title} answered with status {status}{tail}")
+
+
+def retry_after(answer: Answer, default: float = 2.0) -> float:
+    """Seconds, from `retry-after-ms` or `Retry-After`; a date there is not read."""
+    try:
+        if "retry-after-ms" in answer.headers:
+            seconds = float(answer.headers["retry-after-ms"]) / 1000
+        else:
+            seconds = float(answer.headers["retry-after"])
+    except (KeyError, ValueError):
+        return default
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else default
+
+
+def refusal(title: str, said: str = "", *, stage: str = "input", categories: Sequence[str] = ()) -> PinxitError:
+    """The order is refused by the provider's policy. `stage`: input (the prompt) or output (what was painted)."""
+    tail = f": {said}" if said else "."
+    message = f"{title} refuses this order by its content policy{tail}"
+    return ContentPolicyViolation(message, stage=stage, categories=categories)

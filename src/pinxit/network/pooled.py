@@ -1,0 +1,123 @@
+"""HTTP to one place that the operator has named, over connections that are kept: upstream providers.
+
+The address is the operator's own word, so it may lie inside. No redirect is followed, no proxy or netrc of the
+environment is heeded, no cookie kept, no answer read beyond its cap.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from pinxit.errors import PinxitError
+
+_READ_BYTES = 256 * 1024
+_KEEP_ALIVE_SECONDS = 4.0
+"""Less than servers keep an idle connection (Node's 5 s are the least in common use): one that they close while a
+request is on its way leaves us not knowing what became of it."""
+
+
+class NotReached(PinxitError):
+    """No connection could be made: nothing was sent."""
+
+
+class AnswerLost(PinxitError):
+    """The request was sent, and no whole answer came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a multipart form: a text, or a file with a name."""
+
+    name: str
+    content: str | bytes = field(repr=False)
+    file_name: str | None = None
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A whole answer. `headers` in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class PooledHttp:
+    """Requests over at most `max_connections` kept connections."""
+
+    def __init__(self, *, max_connections: int, connect_seconds: float = 5.0) -> None:
+        self._max_connections = max_connections
+        self._connect_seconds = connect_seconds
+        self._session: aiohttp.ClientSession | None = None
+
+    def open(self) -> None:
+        """Must be called in the event loop that will send."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            read_bufsize=_READ_BYTES,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds),
+        )
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        form: Sequence[Part] = (),
+        max_answer_bytes: int,
+        seconds: float,
+    ) -> Received:
+        """One request and its whole answer, whatever its status.
+
+        Raises:
+            NotReached: there was no connection.
+            AnswerLost: there was one, and no whole answer within `seconds` and `max_answer_bytes`.
+        """
+        if self._session is None:
+            raise NotReached("Pinxit is stopping.")
+        data = _form(form) if form else body
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._session.request(method, url, headers=headers, data=data, allow_redirects=False) as response,
+            ):
+                received = await _read(response, max_answer_bytes)
+                lowered = {name.lower(): value for name, value in response.headers.items()}
+                return Received(response.status, lowered, received)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise NotReached(f"No connection could be made ({type(error).__name__}).") from error
+        except TimeoutError as error:
+            raise AnswerLost(f"There was no whole answer within {seconds:g} seconds.") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise AnswerLost(f"The connection ended without a whole answer ({type(error).__name__}).") from error
+
+
+def _form(parts: Sequence[Part]) -> aiohttp.FormData:
+    form = aiohttp.FormData(quote_fields=False, default_to_multipart=True)
+    for part in parts:
+        form.add_field(part.name, part.content, filename=part.file_name, content_type=part.media_type)
+    return form
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    if (response.content_length or 0) > max_bytes:
+        raise AnswerLost(f"The answer is larger than {max_bytes} bytes.")
+    chunks, total = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        total += len(chunk)
+        if total > max_bytes:
+            raise AnswerLost(f"The answer is larger than {max_bytes} bytes.")
+    return b"".join(chunks)
