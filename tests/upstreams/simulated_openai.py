@@ -6,9 +6,11 @@ document), the guide to error codes, and published error bodies (unknown paramet
 
 Run once against `openai` 3.54.0, generations and edits.
 
-Not found, and so chosen here: what `auto` comes to (1024x1024), the "pixel and edge limits" beyond those in the
-reference, the wording of most messages. Documented but not simulated: streaming, GIF and SVG (previews), `markup`,
-edits sent as JSON.
+The pixel and edge limits of the freely sized models are those that OpenAI's guide gave for `gpt-image-2`; they were
+found in copies of it only.
+
+Not found, and so chosen here: what `auto` comes to (1024x1024), the wording of most messages. Documented but not
+simulated: streaming, GIF and SVG (previews), `markup`, edits sent as JSON.
 """
 
 import base64
@@ -217,7 +219,7 @@ class SimulatedOpenai(Simulated):
 
 
 def free_size(value: Any) -> str | None:
-    """Both sides divisible by 16, between 1:3 and 3:1, 3840x2160 at most (either way round)."""
+    """Both sides divisible by 16 and 3840 at most, between 1:3 and 3:1, 655,360 to 8,294,400 pixels."""
     if value == "auto":
         return None
     found = FREE_SIZE.fullmatch(value) if isinstance(value, str) else None
@@ -228,8 +230,8 @@ def free_size(value: Any) -> str | None:
         return f"{value!r}. Width and height must both be divisible by 16"
     if not Fraction(1, 3) <= Fraction(width, height) <= 3:
         return f"{value!r}. The aspect ratio must be between 1:3 and 3:1"
-    if max(width, height) > 3840 or width * height > 3840 * 2160:
-        return f"{value!r}. The maximum supported resolution is 3840x2160"
+    if max(width, height) > 3840 or not 655_360 <= width * height <= 3840 * 2160:
+        return f"{value!r}. Total pixels must be between 655,360 and 8,294,400, no edge above 3840"
     return None
 
 

@@ -10,7 +10,10 @@ import aiohttp
 import pytest
 from PIL import Image
 from simulated import Outcome, Simulated
+from simulated_google import SimulatedGoogle
 from simulated_openai import SimulatedOpenai
+from simulated_openrouter import SimulatedOpenrouter
+from simulated_together import SimulatedTogether
 
 pytestmark = pytest.mark.fast
 
@@ -45,6 +48,36 @@ ORDERS = [
         (1536, 864),
         ("data", 0, "b64_json"),
         bearer(SimulatedOpenai),
+    ),
+    Order(
+        SimulatedGoogle,
+        "/v1beta/models/gemini-3-pro-image:generateContent",
+        {
+            "contents": [{"role": "user", "parts": [{"text": "an otter"}]}],
+            "generationConfig": {"responseModalities": ["IMAGE"], "imageConfig": {"aspectRatio": "3:2"}},
+        },
+        (1264, 848),
+        ("candidates", 0, "content", "parts", 0, "inlineData", "data"),
+        {"x-goog-api-key": SimulatedGoogle.credential},
+        forbidden=400,
+        refusal=200,
+    ),
+    Order(
+        SimulatedOpenrouter,
+        "/api/v1/images",
+        {"model": "openai/gpt-image-2", "prompt": "an otter", "resolution": "1K", "aspect_ratio": "16:9"},
+        (1360, 768),
+        ("data", 0, "b64_json"),
+        bearer(SimulatedOpenrouter),
+        refusal=403,
+    ),
+    Order(
+        SimulatedTogether,
+        "/v1/images/generations",
+        {"model": "black-forest-labs/FLUX.2-dev", "prompt": "an otter", "width": 1024, "height": 768, "steps": 20},
+        (1024, 768),
+        ("data", 0, "url"),
+        bearer(SimulatedTogether),
     ),
 ]
 
