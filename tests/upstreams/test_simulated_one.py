@@ -1,0 +1,143 @@
+"""Each simulated provider answers the documented way: a picture, a wrong key, two of the documented errors."""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+from PIL import Image
+from simulated import Outcome, Simulated
+from simulated_google import SimulatedGoogle
+from simulated_openai import SimulatedOpenai
+from simulated_openrouter import SimulatedOpenrouter
+from simulated_together import SimulatedTogether
+
+pytestmark = pytest.mark.fast
+
+
+@dataclass(frozen=True)
+class Order:
+    """The plainest documented order, what to change to make it wrong, and where the answer's parts are."""
+
+    provider: type[Simulated]
+    path: str
+    body: Mapping[str, Any]
+    size: tuple[int, int]
+    found: tuple[str | int, ...]
+    """The way through the answer to the first picture: base64, a data URL or a URL."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    forbidden: int = 401
+    unknown: int | None = 400
+    """The status for an unknown field; None where the documentation has none because they are let through."""
+    refusal: int = 400
+    limited: int = 429
+
+
+def bearer(_provider: type[Simulated]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {_provider.credential}"}
+
+
+ORDERS = [
+    Order(
+        SimulatedOpenai,
+        "/v1/images/generations",
+        {"model": "gpt-image-2", "prompt": "an otter", "size": "1536x864"},
+        (1536, 864),
+        ("data", 0, "b64_json"),
+        bearer(SimulatedOpenai),
+    ),
+    Order(
+        SimulatedGoogle,
+        "/v1beta/models/gemini-3-pro-image:generateContent",
+        {
+            "contents": [{"role": "user", "parts": [{"text": "an otter"}]}],
+            "generationConfig": {"responseModalities": ["IMAGE"], "imageConfig": {"aspectRatio": "3:2"}},
+        },
+        (1264, 848),
+        ("candidates", 0, "content", "parts", 0, "inlineData", "data"),
+        {"x-goog-api-key": SimulatedGoogle.credential},
+        forbidden=400,
+        refusal=200,
+    ),
+    Order(
+        SimulatedOpenrouter,
+        "/api/v1/images",
+        {"model": "openai/gpt-image-2", "prompt": "an otter", "resolution": "1K", "aspect_ratio": "16:9"},
+        (1360, 768),
+        ("data", 0, "b64_json"),
+        bearer(SimulatedOpenrouter),
+        refusal=403,
+    ),
+    Order(
+        SimulatedTogether,
+        "/v1/images/generations",
+        {"model": "black-forest-labs/FLUX.2-dev", "prompt": "an otter", "width": 1024, "height": 768, "steps": 20},
+        (1024, 768),
+        ("data", 0, "url"),
+        bearer(SimulatedTogether),
+    ),
+]
+
+
+@pytest.fixture(params=ORDERS, ids=lambda order: order.provider.name)
+def order(request: pytest.FixtureRequest) -> Order:
+    return request.param
+
+
+async def test_paints(order: Order) -> None:
+    async with order.provider().serving() as there, aiohttp.ClientSession() as session:
+        async with session.post(there.url + order.path, json=order.body, headers=order.headers) as answer:
+            found = await answer.json()
+            assert answer.status == 200, found
+        for step in order.found:
+            found = found[step]
+        image = Image.open(io.BytesIO(await fetch(session, found)))
+        assert image.size == order.size
+        assert there.painted == 1
+        assert there.calls[0].json == order.body
+
+
+async def fetch(session: aiohttp.ClientSession, found: str) -> bytes:
+    if found.startswith("http"):
+        async with session.get(found) as answer:
+            assert answer.status == 200
+            return await answer.read()
+    return base64.b64decode(found.rpartition("base64,")[2])
+
+
+async def test_wrong_key(order: Order) -> None:
+    headers = {name: value.replace("secret", "other") for name, value in order.headers.items()}
+    await expect(order, Outcome.PAINT, order.forbidden, order.body, headers)
+
+
+async def test_unknown_field(order: Order) -> None:
+    if order.unknown:
+        await expect(order, Outcome.PAINT, order.unknown, {**order.body, "unheard_of": 1}, order.headers)
+
+
+async def test_refusal(order: Order) -> None:
+    await expect(order, Outcome.REFUSE, order.refusal, order.body, order.headers)
+
+
+async def test_rate_limit(order: Order) -> None:
+    await expect(order, Outcome.RATE_LIMIT, order.limited, order.body, order.headers)
+
+
+async def test_every_outcome_is_answered(order: Order) -> None:
+    for outcome in set(Outcome) - {Outcome.PAINT, Outcome.REFUSE} - set(order.provider.impossible):
+        await expect(order, outcome, None, order.body, order.headers)
+
+
+async def expect(order: Order, outcome: Outcome, status: int | None, body: Any, headers: Mapping[str, str]) -> None:
+    """An error, JSON unless documented otherwise, and nothing painted; any error status where `status` is None."""
+    if outcome in order.provider.impossible:
+        return
+    async with order.provider().serving() as there, aiohttp.ClientSession() as session:
+        there.outcome = outcome
+        async with session.post(there.url + order.path, json=body, headers=headers) as answer:
+            told = await answer.text()
+            assert answer.status == status if status else answer.status >= 400, told
+        assert there.painted == 0
