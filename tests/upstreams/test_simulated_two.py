@@ -1,0 +1,229 @@
+"""Simulated providers do what their documentation says: the way that works, a wrong credential, documented errors."""
+
+import base64
+import io
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, FormData
+from PIL import Image
+
+from upstreams.simulated import Outcome, Simulated, picture
+from upstreams.simulated_black_forest_labs import SimulatedBlackForestLabs
+from upstreams.simulated_fal import SimulatedFal
+from upstreams.simulated_replicate import SimulatedReplicate
+
+KEY = Simulated.credential
+
+
+@dataclass(frozen=True)
+class Known:
+    """How a plain client speaks to one provider, and what it should hear."""
+
+    make: Callable[[], Simulated]
+    headers: Mapping[str, str]
+    path: str
+    body: Any
+    """JSON, or the fields of a form where `form` is true."""
+    collect: Callable[[ClientSession, Simulated, Any], Awaitable[tuple[int, Any]]]
+    """From the first answer's body to the final status and answer; a picture is bytes."""
+    size: tuple[int, int] = (1024, 1024)
+    unauthorized: int = 401
+    errors: Mapping[Outcome, tuple[int, str]] = field(default_factory=dict)
+    """For an outcome the final status and words that its answer holds."""
+    wrong: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that make the body wrong, and the documented status for that."""
+    wrong_status: int = 422
+    form: bool = False
+
+
+async def fal(session: ClientSession, simulated: Simulated, first: Any) -> tuple[int, Any]:
+    for _ in range(10):
+        async with session.get(first["status_url"]) as answer:
+            if answer.status == 200:
+                break
+            assert answer.status == 202
+    async with session.get(first["response_url"]) as answer:
+        result = await answer.json()
+    if answer.status != 200:
+        return answer.status, result
+    return await download(session, result["images"][0]["url"])
+
+
+async def replicate(session: ClientSession, simulated: Simulated, first: Any) -> tuple[int, Any]:
+    for _ in range(10):
+        async with session.get(first["urls"]["get"]) as answer:
+            found = await answer.json()
+        if found["status"] in {"succeeded", "failed"}:
+            break
+    return await download(session, found["output"][0]) if found["output"] else (answer.status, found)
+
+
+async def black_forest_labs(session: ClientSession, simulated: Simulated, first: Any) -> tuple[int, Any]:
+    for _ in range(10):
+        async with session.get(first["polling_url"]) as answer:
+            found = await answer.json()
+        if found["status"] != "Pending":
+            break
+    return await download(session, found["result"]["sample"]) if found["result"] else (answer.status, found)
+
+
+async def download(session: ClientSession, url: str) -> tuple[int, bytes]:
+    async with ClientSession() as bare, bare.get(url) as answer:
+        return answer.status, await answer.read()
+
+
+KNOWN = [
+    Known(
+        SimulatedFal,
+        {"Authorization": f"Key {KEY}"},
+        "/fal-ai/flux/dev",
+        {"prompt": "an otter", "image_size": "square_hd", "seed": 7},
+        fal,
+        wrong={"num_images": 5},
+        errors={
+            Outcome.REFUSE: (422, "content_policy_violation"),
+            Outcome.NO_CREDIT: (403, "Exhausted balance"),
+            Outcome.FAIL_LATER: (504, "request_timeout"),
+            Outcome.OUTAGE: (503, "nginx"),
+            Outcome.BAD_REQUEST: (422, "prompt"),
+        },
+    ),
+    Known(
+        SimulatedReplicate,
+        {"Authorization": f"Bearer {KEY}"},
+        "/v1/models/black-forest-labs/flux-schnell/predictions",
+        {"input": {"prompt": "an otter", "seed": 7, "output_format": "png"}},
+        replicate,
+        wrong={"input": {"prompt": "an otter", "aspect_ratio": "7:5"}},
+        errors={
+            Outcome.REFUSE: (200, "E005"),
+            Outcome.NO_CREDIT: (402, "Insufficient credit"),
+            Outcome.RATE_LIMIT: (429, "resets in ~30s"),
+            Outcome.FAIL_LATER: (200, "interrupted"),
+            Outcome.OUTAGE: (503, ""),
+            Outcome.BAD_REQUEST: (422, "invalid_fields"),
+        },
+    ),
+    Known(
+        SimulatedBlackForestLabs,
+        {"x-key": KEY},
+        "/v1/flux-2-pro",
+        {"prompt": "an otter", "width": 512, "height": 768},
+        black_forest_labs,
+        size=(512, 768),
+        unauthorized=403,
+        wrong={"width": 500},
+        errors={
+            Outcome.REFUSE: (200, "Request Moderated"),
+            Outcome.NO_CREDIT: (402, "insufficient_credits"),
+            Outcome.RATE_LIMIT: (429, "rate_limit_exceeded"),
+            Outcome.FAIL_LATER: (200, "Error"),
+            Outcome.OUTAGE: (503, ""),
+            Outcome.BAD_REQUEST: (422, "loc"),
+        },
+    ),
+]
+ALL = pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.make.name)
+
+
+async def order(known: Known, simulated: Simulated, **changes: Any) -> tuple[int, Any]:
+    """The final status and answer of one order, asked for as often as it takes."""
+    async with ClientSession(headers=known.headers) as session:
+        async with session.post(simulated.url + known.path, **content(known, changes)) as answer:
+            read = await answer.json() if answer.content_type == "application/json" else await answer.read()
+        if answer.status >= 400 or isinstance(read, bytes):
+            return answer.status, read
+        return await known.collect(session, simulated, read)
+
+
+def content(known: Known, changes: Mapping[str, Any]) -> dict[str, Any]:
+    if not known.form:
+        return {"json": {**known.body, **changes}}
+    form = FormData(default_to_multipart=True)
+    for name, value in {**known.body, **changes}.items():
+        form.add_field(name, value, filename="input.png" if isinstance(value, bytes) else None)
+    return {"data": form}
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.size
+
+
+@ALL
+async def test_a_picture_of_the_asked_size_comes_and_is_counted_once(known: Known) -> None:
+    async with known.make().serving() as simulated:
+        status, data = await order(known, simulated)
+    assert (status, size_of(data)) == (200, known.size)
+    assert simulated.painted == 1
+
+
+@ALL
+async def test_a_wrong_credential_is_refused(known: Known) -> None:
+    async with known.make().serving() as simulated, ClientSession() as session:
+        wrong = {name: value + "x" for name, value in known.headers.items()}
+        async with session.post(simulated.url + known.path, headers=wrong, **content(known, {})) as answer:
+            assert answer.status == known.unauthorized
+    assert simulated.painted == 0
+
+
+@ALL
+async def test_a_field_outside_the_documented_range_is_refused(known: Known) -> None:
+    async with known.make().serving() as simulated:
+        status, answer = await order(known, simulated, **known.wrong)
+        unknown, _ = await order(known, simulated, surprise="1")
+    assert (status, unknown) == (known.wrong_status, known.wrong_status), answer
+    assert simulated.painted == 0
+
+
+@ALL
+async def test_every_outcome_has_its_documented_form(known: Known) -> None:
+    async with known.make().serving() as simulated:
+        for outcome, (expected, words) in known.errors.items():
+            simulated.outcome = outcome
+            status, answer = await order(known, simulated)
+            assert status == expected, outcome
+            assert words in str(answer), outcome
+    assert simulated.painted == 0
+    left = set(Outcome) - set(known.errors) - set(simulated.impossible)
+    assert left == {Outcome.PAINT}
+
+
+@ALL
+def test_it_names_its_sources_and_its_models(known: Known) -> None:
+    simulated = known.make()
+    assert simulated.documentation
+    assert all("2026-" in page for page in simulated.documentation)
+    assert set(simulated.edits) <= set(simulated.models)
+
+
+PICTURE = base64.b64encode(picture(320, 256)).decode()
+
+
+async def test_a_job_of_fal_can_be_cancelled_while_it_waits_and_not_afterwards() -> None:
+    async with SimulatedFal().serving() as simulated, ClientSession(headers=KNOWN[0].headers) as session:
+        async with session.post(simulated.url + "/fal-ai/flux-2", json={"prompt": "an otter"}) as answer:
+            first = await answer.json()
+        async with session.put(first["cancel_url"]) as answer:
+            assert (answer.status, await answer.json()) == (200, {"status": "OK"})
+        async with session.put(first["cancel_url"]) as answer:
+            assert answer.status == 404
+
+
+async def test_black_forest_labs_edits_a_picture_and_keeps_its_size() -> None:
+    known = KNOWN[2]
+    async with SimulatedBlackForestLabs().serving() as simulated:
+        status, data = await order(known, simulated, input_image=PICTURE, width=None, height=None)
+        bad, _ = await order(known, simulated, input_image="not a picture")
+    assert (status, size_of(data), bad) == (200, (320, 256), 422)
+
+
+async def test_replicate_holds_the_request_if_asked() -> None:
+    known = KNOWN[1]
+    headers = {**known.headers, "Prefer": "wait=5"}
+    async with SimulatedReplicate().serving() as simulated, ClientSession(headers=headers) as session:
+        answer = await session.post(simulated.url + known.path, json=known.body)
+        assert (answer.status, (await answer.json())["status"]) == (201, "succeeded")
