@@ -74,6 +74,18 @@ class Simulated(ABC):
         """How often a job is asked for before it is done (only where there are jobs)."""
         self.url = ""
 
+    def base_path(self, path: str) -> str:
+        """Where its API begins on this server; `path`: where that is on the provider's own."""
+        return path
+
+    def options(self) -> Mapping[str, Any]:
+        """What the provider's `options` have to say to come here."""
+        return {}
+
+    def configured_models(self) -> Sequence[Any]:
+        """The models to offer, for a provider that knows none itself (`UpstreamModel`s)."""
+        return ()
+
     @abstractmethod
     def routes(self) -> Sequence[web.RouteDef]:
         """The provider's documented paths. Pictures that are given as URLs are at `self.url` too."""

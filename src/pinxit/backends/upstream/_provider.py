@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import pybase64
+
 from pinxit.backends.interface import ModelSpec, PaintOrder
 from pinxit.backends.upstream._answers import Answer
 from pinxit.errors import (
@@ -40,6 +42,13 @@ __all__ = [
     "Provider",
     "Step",
     "UpstreamModel",
+    "data_url",
+    "error_of_status",
+    "file_part",
+    "media_type",
+    "micros",
+    "refusal",
+    "retry_after",
 ]
 
 DOUBTFUL = frozenset({408, 502, 504, 520, 521, 522, 523, 524})
@@ -221,3 +230,26 @@ def refusal(title: str, said: str = "", *, stage: str = "input", categories: Seq
     tail = f": {said}" if said else "."
     message = f"{title} refuses this order by its content policy{tail}"
     return ContentPolicyViolation(message, stage=stage, categories=categories)
+
+
+def micros(usd: float | str) -> int:
+    """US dollars as published, in micro-dollars."""
+    return round(float(usd) * 1_000_000)
+
+
+def media_type(data: bytes) -> str:
+    """Of a PNG, JPEG or WebP file that has been looked at before."""
+    return (
+        "image/png" if data.startswith(b"\x89PNG") else "image/jpeg" if data.startswith(b"\xff\xd8") else "image/webp"
+    )
+
+
+def file_part(name: str, data: bytes) -> Part:
+    """A picture as a file of a form."""
+    kind = media_type(data)
+    return Part(name, data, f"image.{kind.removeprefix('image/')}", kind)
+
+
+def data_url(data: bytes) -> str:
+    """A picture as a data URL, for JSON."""
+    return f"data:{media_type(data)};base64,{pybase64.b64encode(data).decode()}"

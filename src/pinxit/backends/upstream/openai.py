@@ -1,6 +1,5 @@
 """OpenAI's Images API: the GPT image models. https://platform.openai.com/docs/api-reference/images"""
 
-import base64
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,6 +14,8 @@ from pinxit.backends.upstream._provider import (
     Step,
     UpstreamModel,
     error_of_status,
+    file_part,
+    micros,
     refusal,
 )
 from pinxit.errors import BackendUnavailable, PinxitError
@@ -24,15 +25,14 @@ from pinxit.images.size import Size
 SQUARE, TALL, WIDE = Size(1024, 1024), Size(1024, 1536), Size(1536, 1024)
 QUALITIES = ("low", "medium", "high")
 REFUSALS = frozenset({"moderation_blocked", "content_policy_violation"})
-FIRST_IMAGE_NAMES = {"png": "image.png", "jpeg": "image.jpg", "webp": "image.webp"}
 
 
 def gpt_image(id_: str, description: str, created: int, usd: Mapping[str, tuple[float, float]]) -> UpstreamModel:
     """A GPT image model. `usd`: quality → price of a square picture and of a tall or wide one."""
-    rules = [PriceRule(_micros(usd["high"][1]))]  # `auto`: at most this
+    rules = [PriceRule(micros(usd["high"][1]))]  # `auto`: at most this
     for quality, (square, other) in usd.items():
-        rules.append(PriceRule(_micros(square), str(SQUARE), quality))
-        rules += [PriceRule(_micros(other), str(size), quality) for size in (TALL, WIDE)]
+        rules.append(PriceRule(micros(square), str(SQUARE), quality))
+        rules += [PriceRule(micros(other), str(size), quality) for size in (TALL, WIDE)]
     can = Capabilities(
         sizes=(SQUARE, TALL, WIDE),
         default_size=SQUARE,
@@ -48,10 +48,6 @@ def gpt_image(id_: str, description: str, created: int, usd: Mapping[str, tuple[
     )
     spec = ModelSpec(id_, description, can, "openai", "proprietary", created, PriceList(tuple(rules)))
     return UpstreamModel(spec, per_call=10)
-
-
-def _micros(usd: float) -> int:
-    return round(usd * 1_000_000)
 
 
 class OpenAI(Provider):
@@ -151,15 +147,3 @@ def _code(answer: Answer) -> str:
         return str(error.get("code") or error.get("type") or "")
     except (PinxitError, KeyError, TypeError, AttributeError):
         return ""
-
-
-def file_part(name: str, data: bytes) -> Part:
-    """A picture as a file of a form; its kind is in its first bytes, which have been looked at before."""
-    kind = "png" if data.startswith(b"\x89PNG") else "jpeg" if data.startswith(b"\xff\xd8") else "webp"
-    return Part(name, data, FIRST_IMAGE_NAMES[kind], f"image/{kind}")
-
-
-def data_url(data: bytes) -> str:
-    """A picture as a data URL, for JSON."""
-    kind = "png" if data.startswith(b"\x89PNG") else "jpeg" if data.startswith(b"\xff\xd8") else "webp"
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
