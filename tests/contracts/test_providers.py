@@ -176,9 +176,12 @@ async def test_models_are_described(kind: str):
         for spec in backend.models():
             can = spec.capabilities
             assert can.default_size in can.sizes
-            assert spec.description and spec.owned_by and spec.licence
+            assert spec.description
+            assert spec.owned_by
+            assert spec.licence
             assert set(can.aspect_ratios.values()) <= set(can.sizes)
-            assert all(isinstance(encoding, Encoding) for encoding in can.encodings) and can.encodings
+            assert all(isinstance(encoding, Encoding) for encoding in can.encodings)
+            assert can.encodings
 
 
 def test_every_provider_says_where_it_is_described():
