@@ -23,6 +23,7 @@ from pinxit.api.guard import LOST_ANSWER
 from pinxit.api.manner import Manner
 from pinxit.api.manner import parse as parse_manner
 from pinxit.api.rations import rate_headers
+from pinxit.api.routing import fallback_models_of, routing_of
 from pinxit.api.streaming import ImageStream
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import InvalidRequest, InvalidValue
@@ -159,7 +160,6 @@ def parse(
     """`has_prompt`: whether there must be one. Raises InvalidRequest or InvalidValue, naming the parameter."""
     ignored = _unknown_fields(body, strict=key is not None and key.options.strict)
     fields = Fields(body)
-    _refuse_what_comes_later(fields)
     delivery, encoding = _delivery_and_encoding(fields, settings, key)
     style = fields.text("style", max_characters=MAX_NAME_CHARACTERS)
     request = ImageRequest(
@@ -183,6 +183,8 @@ def parse(
         store=_or(fields.boolean("store"), True),
         include_cost=_include_cost(fields),
         end_user=_end_user(fields),
+        routing=routing_of(fields),
+        fallback_models=fallback_models_of(fields),
     )
     if not request.store and request.delivery.has_url:
         raise InvalidValue("A picture that is not stored has no URL: ask for b64_json.", param="store")
@@ -205,16 +207,6 @@ def _unknown_fields(body: Mapping[str, Any], *, strict: bool) -> list[str]:
             raise InvalidRequest(f"There is no parameter {shown!r}.", param=shown)
         ignored.append(name)
     return ignored
-
-
-def _refuse_what_comes_later(fields: Fields) -> None:
-    later = {
-        "provider": fields.object("provider"),
-        "fallback_models": fields.array("fallback_models"),
-    }
-    for name, asked in later.items():
-        if asked:
-            raise InvalidValue(f"This version of Pinxit does not have {name} yet; leave it out.", param=name)
 
 
 def _model(fields: Fields, settings: Settings) -> str:
@@ -319,7 +311,7 @@ class GenerationsEndpoint:
         generation_id = _proposed_generation_id(scope)
         if parsed.manner.is_dry_run:
             on_end()
-            await _send(send, [_estimate(services.generations.price(caller, parsed.request))], [_JSON])
+            await _send(send, [_estimate(services.generations.offers(caller, parsed.request))], [_JSON])
             return
         previews: asyncio.Queue[Preview | None] = asyncio.Queue()
         order = await services.generations.begin(
@@ -407,8 +399,9 @@ class GenerationsEndpoint:
         await _send(send, [json.dumps(content, separators=(",", ":")).encode()], found, status=202)
 
 
-def _estimate(order: CheckedOrder) -> bytes:
-    """The answer to a dry run: what would be painted, by whom, and for how much."""
+def _estimate(offers: Sequence[CheckedOrder]) -> bytes:
+    """The answer to a dry run: what would be painted, by whom, and for how much; and who would be asked after that."""
+    order = offers[0]
     content = {
         "object": "generation.estimate",
         "model": order.entry.id,
@@ -418,6 +411,10 @@ def _estimate(order: CheckedOrder) -> bytes:
         "quality": order.quality,
         "cost": order.price_micros / 1_000_000,
         "cost_details": {"cost_micros": order.price_micros, "images": order.request.n},
+        "route": [
+            {"backend": offer.entry.painter, "model": offer.entry.id, "cost": offer.price_micros / 1_000_000}
+            for offer in offers
+        ],
     }
     return json.dumps(content, separators=(",", ":")).encode()
 
@@ -485,7 +482,8 @@ def render(generation: Generation, request: ImageRequest, services: Services, ba
     """The body of the answer in parts to be joined: the seed's keys, OpenAI's further ones, base64 as bytes."""
     parts = [b'{"created":%d,"data":[' % int(generation.created_at.timestamp())]
     for number, image in enumerate(generation.images):
-        parts += _datum(image, request.delivery, services, base, first=number == 0)
+        revised = generation.parameters.get("revised_prompts", {}).get(str(image.position), "")
+        parts += _datum(image, revised, request.delivery, services, base, first=number == 0)
     tail = {
         "background": generation.parameters["background"],
         "output_format": generation.parameters["output_format"],
@@ -497,9 +495,11 @@ def render(generation: Generation, request: ImageRequest, services: Services, ba
     return parts
 
 
-def _datum(image: Image, delivery: Delivery, services: Services, base: str, *, first: bool) -> list[bytes]:
+def _datum(
+    image: Image, revised_prompt: str, delivery: Delivery, services: Services, base: str, *, first: bool
+) -> list[bytes]:
     url = base + services.library.urls.path(image) if delivery.has_url else ""
-    rest = {"revised_prompt": "", "id": image.id, "seed": image.seed}
+    rest = {"revised_prompt": revised_prompt, "id": image.id, "seed": image.seed}
     return [
         b"" if first else b",",
         b'{"url":%s,"b64_json":"' % json.dumps(url).encode(),
@@ -527,6 +527,8 @@ def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[by
         (b"x-pinxit-generation", generation.id.encode()),
         (b"x-pinxit-model", generation.model.encode()),
     ]
+    if "backend" in generation.parameters:
+        found.append((b"x-pinxit-backend", str(generation.parameters["backend"]).encode()))
     if generation.is_replay:
         found.append((b"idempotent-replayed", b"true"))
     if ignored:
