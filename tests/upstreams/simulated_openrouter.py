@@ -12,14 +12,13 @@ a 403 with `metadata.reasons` is documented for moderation in general, not for p
 """
 
 import base64
-import math
 import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from aiohttp import web
-from simulated import Outcome, Simulated, picture
+from simulated import Outcome, Simulated, picture, sides
 from strict import Wrong, anything, check, choice, data_url, flag, many, text, whole
 
 RATIOS = (
@@ -156,14 +155,9 @@ def size(body: Mapping[str, Any]) -> tuple[int, int]:
     if wanted not in EDGES:
         raise Wrong("invalid", "size", "expected a tier or WIDTHxHEIGHT")
     ratio = body.get("aspect_ratio", "auto")
-    return shared(EDGES[wanted], 1.0 if ratio == "auto" else share(ratio))
+    return sides(EDGES[wanted], "1:1" if ratio == "auto" else ratio)
 
 
 def share(ratio: str) -> float:
     width, height = ratio.split(":")
     return float(width) / float(height)
-
-
-def shared(edge: int, ratio: float) -> tuple[int, int]:
-    """About as many pixels as a square of `edge`, sides divisible by 16."""
-    return round(edge * math.sqrt(ratio) / 16) * 16, round(edge / math.sqrt(ratio) / 16) * 16
