@@ -110,15 +110,19 @@ class SimulatedA1111(Simulated):
     def order(self, request: web.Request, known: Mapping[str, Check]) -> web.Response:
         if refused := self.unauthorised(request):
             return refused
-        body = {name: value for name, value in self.calls[-1].json.items() if value is not None}
+        given = self.calls[-1].json
+        if not isinstance(given, dict):
+            missing = {"loc": ["body"], "msg": "field required", "type": "value_error.missing"}
+            return web.json_response({"detail": [missing]}, status=422)
+        body = {name: value for name, value in given.items() if value is not None}
         if details := wrong_types(body, known):
             return web.json_response({"detail": details}, status=422)
         if "init_images" in known and not body.get("init_images"):
             return http_error(404, "Init image not found")
         if self.outcome is Outcome.BAD_REQUEST or body.get("sampler_name", "Euler") not in SAMPLERS:
             return http_error(400, "Sampler not found")
-        given = [*body.get("init_images", []), *([body["mask"]] if "mask" in body else [])]
-        if any((data_url(value) or picture_base64(value)) is None for value in given):
+        pictures = [*body.get("init_images", []), *([body["mask"]] if "mask" in body else [])]
+        if any((data_url(value) or picture_base64(value)) is None for value in pictures):
             return http_error(500, "Invalid encoded image")
         checkpoint = body.get("override_settings", {}).get("sd_model_checkpoint", self.options["sd_model_checkpoint"])
         if self.outcome is not Outcome.PAINT or not any(title.startswith(checkpoint) for title in self.models):
