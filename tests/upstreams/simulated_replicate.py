@@ -13,7 +13,9 @@ published it, and so do the bodies of 401, 402 and 422. The body of 429 is docum
 files want the `Authorization` header; the addresses themselves are public in practice, and are public here.
 Not simulated: webhooks, the files API, streaming, deployments; `Cancel-After` is accepted and has no effect.
 
-Run against it by hand: replicate 1.0.7 (run with and without waiting, cancel).
+A prediction whose wait ran out is still `starting`: the official client takes any other word for the end.
+
+Run against it by hand: replicate 1.0.7 (run that is done in time and not in time, refusal, cancel).
 """
 
 import math
@@ -161,7 +163,6 @@ class SimulatedReplicate(Simulated):
         if not request.headers.get("Prefer", "").startswith("wait"):
             return web.json_response(self._shape(prediction), status=201)
         if not self.wait_is_enough:
-            prediction.status = "processing"
             return web.json_response(self._shape(prediction), status=202)
         self._finish(prediction)
         return web.json_response(self._shape(prediction), status=201)
