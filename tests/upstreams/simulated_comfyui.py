@@ -20,10 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from aiohttp import web
+from checking import Accepts, Wrong, problems, read_form
 from PIL import Image
-
-from upstreams.checking import Accepts, Wrong, problems, read_form
-from upstreams.simulated import Outcome, Simulated, picture
+from simulated import Outcome, Simulated, picture
 
 CHECKPOINTS = ("sd_xl_base_1.0.safetensors", "v1-5-pruned-emaonly-fp16.safetensors")
 SAMPLERS = ("euler", "euler_ancestral", "heun", "dpm_2", "lms", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "ddim")

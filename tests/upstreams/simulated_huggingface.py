@@ -20,11 +20,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from aiohttp import web
+from checking import Accepts, Problem, Wrong, problems
+from hosting import Host
 from PIL import Image, UnidentifiedImageError
-
-from upstreams.checking import Accepts, Problem, Wrong, problems
-from upstreams.hosting import Host
-from upstreams.simulated import Outcome, Simulated, picture
+from simulated import Outcome, Simulated, picture
 
 SIDE = Accepts((int,), minimum=64, maximum=2048)
 TEXT_TO_IMAGE = {

@@ -21,11 +21,10 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from aiohttp import web
+from checking import Accepts, Problem, Wrong, problems, read_form, typed
+from hosting import Host
 from PIL import Image
-
-from upstreams.checking import Accepts, Problem, Wrong, problems, read_form, typed
-from upstreams.hosting import Host
-from upstreams.simulated import Outcome, Simulated, picture
+from simulated import Outcome, Simulated, picture
 
 RATIOS = {
     "1x1": "1024x1024",

@@ -26,10 +26,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
-
-from upstreams.checking import Accepts, Problem, Wrong, problems
-from upstreams.hosting import Host
-from upstreams.simulated import Outcome, Simulated, picture
+from checking import Accepts, Problem, Wrong, problems
+from hosting import Host
+from simulated import Outcome, Simulated, picture
 
 FLUX_1_SIZES = {
     "1:1": (1024, 1024),

@@ -20,11 +20,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from aiohttp import web
+from checking import Accepts, Problem, Wrong, problems, read_form, typed
+from hosting import MIME
 from PIL import Image, UnidentifiedImageError
-
-from upstreams.checking import Accepts, Problem, Wrong, problems, read_form, typed
-from upstreams.hosting import MIME
-from upstreams.simulated import Outcome, Simulated, picture
+from simulated import Outcome, Simulated, picture
 
 SIZES = {
     "1:1": (1024, 1024),

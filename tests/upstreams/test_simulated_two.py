@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, FormData
 from PIL import Image
-
-from upstreams.simulated import Outcome, Simulated, picture
-from upstreams.simulated_black_forest_labs import SimulatedBlackForestLabs
-from upstreams.simulated_comfyui import SimulatedComfyui
-from upstreams.simulated_fal import SimulatedFal
-from upstreams.simulated_huggingface import SimulatedHuggingface
-from upstreams.simulated_ideogram import SimulatedIdeogram
-from upstreams.simulated_recraft import SimulatedRecraft
-from upstreams.simulated_replicate import SimulatedReplicate
-from upstreams.simulated_stability import SimulatedStability
+from simulated import Outcome, Simulated, picture
+from simulated_black_forest_labs import SimulatedBlackForestLabs
+from simulated_comfyui import SimulatedComfyui
+from simulated_fal import SimulatedFal
+from simulated_huggingface import SimulatedHuggingface
+from simulated_ideogram import SimulatedIdeogram
+from simulated_recraft import SimulatedRecraft
+from simulated_replicate import SimulatedReplicate
+from simulated_stability import SimulatedStability
 
 KEY = Simulated.credential
 
