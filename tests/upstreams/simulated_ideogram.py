@@ -7,9 +7,11 @@ has `is_image_safe` false and no address; a prompt that failed it is a 422 with 
 3.0 knows 69 resolutions and 15 ratios, of which a request gives one or neither; the resolution of a ratio is not
 written down, but for each ratio there is one resolution of exactly that form and about a megapixel, which is taken
 here. 4.0 (`text_prompt` or `json_prompt`, never both; no FLASH) has the resolutions that its API partners publish; one
-picture per request. The document does not bound `num_images`; 8, as in the older reference. The bodies of 400, 401
-and 429 are "any type" there; here `{"error": …}`. Fields that a model does not have are a 400 here.
-Not simulated: reframe, background replacement, transparent pictures, upscaling, character references, palettes, the
+picture per request. `num_images` goes to 8. The bodies of 400 and 401 are "any type"; here `{"error": …}`; 402 and 429
+carry a `reject_reason`. A picture withheld by the check is billed, a refused prompt is not. Fields that a model does
+not have are a 400 here.
+The provider's version 2 (`/v2/image/generate/…`, its default since the autumn of 2026) is not simulated: its pages could
+be read in part only. Nor are reframe, background replacement, transparent pictures, upscaling, character references, palettes, the
 asynchronous variants with a web hook. There is no official client to run against it.
 """
 
@@ -142,16 +144,16 @@ class SimulatedIdeogram(Simulated):
 
     name = "ideogram"
     documentation = (
+        "https://developer.ideogram.ai/ideogram-api/errors (2026-11-22)",
+        "https://developer.ideogram.ai/ideogram-api/rate-limits (2026-11-22)",
+        "https://ideogram.ai/api-generate/ (2026-11-22)",
         "https://developer.ideogram.ai/api-reference/api-reference/generate-v3 (OpenAPI document, 2026-11-22)",
         "https://developer.ideogram.ai/v1/api-reference/generate-images/generate-p-image-ideogram-async (2026-11-22)",
         "https://docs.comfy.org/development/comfy-router/models/ideogram/ideogram-v4/code (2026-11-22)",
     )
     models = ("ideogram-v3", "ideogram-v4")
     edits = ("ideogram-v3",)
-    impossible: ClassVar = {
-        Outcome.NO_CREDIT: "no answer is documented for an empty account",
-        Outcome.FAIL_LATER: "answers come at once",
-    }
+    impossible: ClassVar = {Outcome.FAIL_LATER: "answers come at once"}
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,7 +171,9 @@ class SimulatedIdeogram(Simulated):
         if action not in FIELDS:
             return _error(404, "Not found")
         if self.outcome is Outcome.RATE_LIMIT:
-            return _error(429, "Too many requests")
+            return _error(429, "Too many images in flight", reject_reason="inflight_limit", max_inflight_requests=10)
+        if self.outcome is Outcome.NO_CREDIT:
+            return _error(402, "Not enough balance", reject_reason="insufficient_funds")
         if self.outcome is Outcome.OUTAGE:
             return _error(503, "Service unavailable")
         form = read_form(self.calls[-1].body, request.headers.get("Content-Type", ""))
@@ -207,7 +211,8 @@ class SimulatedIdeogram(Simulated):
                     "style_type": given.get("style_type") or "GENERAL",
                 }
             )
-        return {"created": datetime.now(UTC).isoformat(), "data": data}
+        kind = {} if "prompt" in given else {"response_type": "url"}
+        return {**kind, "created": datetime.now(UTC).isoformat(), "data": data}
 
 
 def _input_size(files: Mapping[str, list[bytes]]) -> str:
@@ -234,5 +239,5 @@ def _exclusive(given: Mapping[str, Any], action: str) -> list[Problem]:
     return []
 
 
-def _error(status: int, text: str) -> web.Response:
-    return web.json_response({"error": text}, status=status)
+def _error(status: int, text: str, **more: Any) -> web.Response:
+    return web.json_response({"error": text, **more}, status=status)

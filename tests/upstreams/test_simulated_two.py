@@ -198,7 +198,8 @@ KNOWN = [
         wrong_status=400,
         errors={
             Outcome.REFUSE: (422, "safety check"),
-            Outcome.RATE_LIMIT: (429, ""),
+            Outcome.RATE_LIMIT: (429, "inflight_limit"),
+            Outcome.NO_CREDIT: (402, "insufficient_funds"),
             Outcome.OUTAGE: (503, ""),
             Outcome.BAD_REQUEST: (400, "prompt"),
         },
