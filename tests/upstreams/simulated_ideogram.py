@@ -10,9 +10,13 @@ here. 4.0 (`text_prompt` or `json_prompt`, never both; no FLASH) has the resolut
 picture per request. `num_images` goes to 8. The bodies of 400 and 401 are "any type"; here `{"error": …}`; 402 and 429
 carry a `reject_reason`. A picture withheld by the check is billed, a refused prompt is not. Fields that a model does
 not have are a 400 here.
-The provider's version 2 (`/v2/image/generate/…`, its default since the autumn of 2026) is not simulated: its pages could
-be read in part only. Nor are reframe, background replacement, transparent pictures, upscaling, character references, palettes, the
-asynchronous variants with a web hook. There is no official client to run against it.
+
+Version 2 (`/v2/image/generate/…`, by now the default of the documentation) is simulated for 4.5 alone, without `async`
+and web hooks: `size` is one of the presets, `auto` or `source`, pictures to edit go in as `images`, and `precise-edit`
+keeps the size of its `image`. Its pages could be read in part only; the presets are those that ComfyUI's documentation
+gives for it, and the shape of the answer is that of public clients.
+Not simulated: 4.6, reframe, background replacement, transparent pictures, upscaling, character references, palettes,
+the asynchronous variants. There is no official client to run against it.
 """
 
 import io
@@ -105,6 +109,21 @@ RESOLUTIONS_4 = [
     "1280x3072",
     "3072x1280",
 ]
+RESOLUTIONS_1K = [
+    "1024x1024",
+    "720x1440",
+    "1440x720",
+    "832x1248",
+    "1248x832",
+    "896x1120",
+    "1120x896",
+    "720x1280",
+    "1280x720",
+    "800x1280",
+    "1280x800",
+    "864x1152",
+    "1152x864",
+]
 COMMON_3 = {
     "prompt": Accepts(required=True),
     "seed": Accepts((int,), minimum=0, maximum=2147483647),
@@ -132,6 +151,18 @@ FIELDS: Mapping[str, Mapping[str, Accepts]] = {
         "enable_copyright_detection": Accepts((bool,)),
     },
 }
+RESOLUTIONS_4_5 = (*RESOLUTIONS_4, "1024x3072", "3072x1024", *RESOLUTIONS_1K)
+COMMON_4_5 = {
+    "prompt": Accepts(required=True, max_length=10_000),
+    "num_images": Accepts((int,), minimum=1, maximum=8),
+    "seed": Accepts((int,), minimum=0, maximum=2147483647),
+    "magic_prompt": Accepts(choices=("auto", "on", "off")),
+    "quality": Accepts(choices=("very_low", "low", "medium", "high")),
+}
+FIELDS_2: Mapping[str, Mapping[str, Accepts]] = {
+    "generate/ideogram-4-5": {**COMMON_4_5, "size": Accepts(choices=("auto", "source", *RESOLUTIONS_4_5))},
+    "precise-edit/ideogram-4-5": COMMON_4_5,
+}
 FILES = {
     "ideogram-v3/remix": {"image"},
     "ideogram-v3/edit": {"image", "mask"},
@@ -144,15 +175,18 @@ class SimulatedIdeogram(Simulated):
 
     name = "ideogram"
     documentation = (
+        "https://developer.ideogram.ai/api-reference/images/generate/ideogram-4-6.md (2026-11-22)",
         "https://developer.ideogram.ai/ideogram-api/errors (2026-11-22)",
         "https://developer.ideogram.ai/ideogram-api/rate-limits (2026-11-22)",
         "https://ideogram.ai/api-generate/ (2026-11-22)",
         "https://developer.ideogram.ai/api-reference/api-reference/generate-v3 (OpenAPI document, 2026-11-22)",
         "https://developer.ideogram.ai/v1/api-reference/generate-images/generate-p-image-ideogram-async (2026-11-22)",
+        "https://docs.comfy.org/built-in-nodes/IdeogramTextToImageApi.md (2026-11-22)",
         "https://docs.comfy.org/development/comfy-router/models/ideogram/ideogram-v4/code (2026-11-22)",
     )
-    models = ("ideogram-v3", "ideogram-v4")
-    edits = ("ideogram-v3",)
+    models = ("ideogram-v3", "ideogram-v4", "ideogram-4-5")
+    """As in the paths, of which the last belongs to version 2."""
+    edits = ("ideogram-v3", "ideogram-4-5")
     impossible: ClassVar = {Outcome.FAIL_LATER: "answers come at once"}
 
     def __init__(self) -> None:
@@ -162,20 +196,18 @@ class SimulatedIdeogram(Simulated):
         self._host = Host()
 
     def routes(self) -> Sequence[web.RouteDef]:
-        return [self._host.route(), web.post("/v1/{model}/{action}", self._generate)]
+        return [
+            self._host.route(),
+            web.post("/v1/{model}/{action}", self._generate),
+            web.post("/v2/image/{action}/{model}", self._generate_2),
+        ]
 
     async def _generate(self, request: web.Request) -> web.Response:
-        if request.headers.get("Api-Key") != self.credential:
-            return _error(401, "Unauthorized")
+        if (refused := self._refused(request)) is not None:
+            return refused
         action = f"{request.match_info['model']}/{request.match_info['action']}"
         if action not in FIELDS:
             return _error(404, "Not found")
-        if self.outcome is Outcome.RATE_LIMIT:
-            return _error(429, "Too many images in flight", reject_reason="inflight_limit", max_inflight_requests=10)
-        if self.outcome is Outcome.NO_CREDIT:
-            return _error(402, "Not enough balance", reject_reason="insufficient_funds")
-        if self.outcome is Outcome.OUTAGE:
-            return _error(503, "Service unavailable")
         form = read_form(self.calls[-1].body, request.headers.get("Content-Type", ""))
         if form is None:
             return _error(400, "Content-Type must be multipart/form-data")
@@ -188,8 +220,51 @@ class SimulatedIdeogram(Simulated):
             return _error(400, "; ".join(f"{each.field}: {each.message}" for each in found))
         if self.outcome is Outcome.REFUSE:
             return _error(422, "Prompt failed the safety check.")
-        size = _input_size(files) if action in FILES else None
+        size = _input_size(files["image"][0]) if action in FILES else None
         return web.json_response(self._paint(given, size))
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        if request.headers.get("Api-Key") != self.credential:
+            return _error(401, "Unauthorized")
+        if self.outcome is Outcome.RATE_LIMIT:
+            return _error(429, "Too many images in flight", reject_reason="inflight_limit", max_inflight_requests=10)
+        if self.outcome is Outcome.NO_CREDIT:
+            return _error(402, "Not enough balance", reject_reason="insufficient_funds")
+        if self.outcome is Outcome.OUTAGE:
+            return _error(503, "Service unavailable")
+        return None
+
+    async def _generate_2(self, request: web.Request) -> web.Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        action = f"{request.match_info['action']}/{request.match_info['model']}"
+        if action not in FIELDS_2:
+            return _error(404, "Not found")
+        form = read_form(self.calls[-1].body, request.headers.get("Content-Type", ""))
+        if form is None:
+            return _error(400, "Content-Type must be multipart/form-data")
+        texts, files = form
+        given = typed(texts, FIELDS_2[action])
+        source = "image" if action.startswith("precise-edit") else "images"
+        known = {"image", "reference_images", "mask"} if source == "image" else {"images"}
+        found = problems(given, FIELDS_2[action])
+        found += [Problem(name, Wrong.UNKNOWN) for name in sorted(set(files) - known)]
+        if source == "image" and "image" not in files:
+            found.append(Problem("image", Wrong.MISSING))
+        if source not in files and (given.get("quality") == "very_low" or given.get("size") == "source"):
+            found.append(Problem("images", Wrong.MISSING))
+        if self.outcome is Outcome.BAD_REQUEST and not found:
+            found = [Problem("prompt", Wrong.TYPE, None, "string")]
+        if found:
+            return _error(400, "; ".join(f"{each.field}: {each.message}" for each in found))
+        if self.outcome is Outcome.REFUSE:
+            return _error(422, "Prompt failed the safety check.")
+        of_input = _input_size(files[source][0]) if source in files else "2048x2048"
+        asked = given.get("size")
+        painted = self._paint({**given, "resolution": of_input if asked in {None, "auto", "source"} else asked}, None)
+        data = [{name: value for name, value in each.items() if name != "style_type"} for each in painted["data"]]
+        kind = {"generation_kind": "sampling", "generation_id": secrets.token_urlsafe(16), "seed": data[0]["seed"]}
+        return web.json_response({**kind, "data": data})
 
     def _paint(self, given: Mapping[str, Any], of_input: str | None) -> dict[str, Any]:
         default = "1024x1024" if "prompt" in given else "2048x2048"
@@ -215,8 +290,8 @@ class SimulatedIdeogram(Simulated):
         return {**kind, "created": datetime.now(UTC).isoformat(), "data": data}
 
 
-def _input_size(files: Mapping[str, list[bytes]]) -> str:
-    with Image.open(io.BytesIO(files["image"][0])) as image:
+def _input_size(data: bytes) -> str:
+    with Image.open(io.BytesIO(data)) as image:
         return f"{image.width}x{image.height}"
 
 

@@ -271,6 +271,8 @@ def content(known: Known, changes: Mapping[str, Any]) -> dict[str, Any]:
         return {"json": {**known.body, **changes}}
     form = FormData(default_to_multipart=True)
     for name, value in {**known.body, **changes}.items():
+        if value is None:
+            continue
         form.add_field(name, value, filename="input.png" if isinstance(value, bytes) else None)
     return {"data": form}
 
@@ -362,6 +364,8 @@ async def test_replicate_holds_the_request_if_asked() -> None:
 EDITS = [
     (3, "/v2beta/stable-image/generate/ultra", {"strength": "0.5", "aspect_ratio": "1:1"}),
     (4, "/v1/ideogram-v3/inpaint", {"mask": picture(320, 256)}),
+    (4, "/v2/image/precise-edit/ideogram-4-5", {"quality": "low"}),
+    (4, "/v2/image/generate/ideogram-4-5", {"images": picture(320, 256), "image": None, "size": "source"}),
     (5, "/v1/images/imageToImage", {"strength": "0.5"}),
 ]
 
