@@ -1,0 +1,43 @@
+"""docs/clients.md, from what a run of all clients has shown."""
+
+from registry import Client, clients
+
+HEAD = """\
+# Clients
+
+Programs and libraries that were written for OpenAI, run against Pinxit as they are: only the address, the key and, where one
+is asked for, the model are set. `make test-clients` installs each in an environment of its own, runs a program with it
+against a real server, and writes this page; the programs are in [tests/clients](../tests/clients).
+
+Some clients read pictures as `b64_json` without asking for that. They need a key that answers so, as
+`pinxit keys create --delivery b64_json` makes it; in the table these have "b64_json" in the column "key".
+
+| client | version | key | what was exercised | passed |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def write_page(results: dict[str, dict[str, bool]]) -> str:
+    """The page for the results of every client: name to exercise to whether it passed."""
+    listed = [client for client in clients() if client.name in results]
+    return HEAD + "".join(_row(client, results[client.name]) for client in listed) + "".join(map(_section, listed))
+
+
+def _row(client: Client, passed: dict[str, bool]) -> str:
+    failed = [what for what in client.exercises if not passed.get(what)]
+    verdict = f"no: {', '.join(failed)}" if failed else "yes"
+    anchor = client.title.lower().replace(" ", "-")
+    key = "b64_json" if client.delivery == "b64_json" else "any"
+    exercised = ", ".join(client.exercises)
+    return f"| [{client.title}](#{anchor}) | {client.version} | {key} | {exercised} | {verdict} |\n"
+
+
+def _section(client: Client) -> str:
+    return f"""
+## {client.title}
+
+<!-- not run: make test-clients does -->
+```{client.language}
+{client.configuration}
+```
+"""
