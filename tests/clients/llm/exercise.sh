@@ -1,5 +1,5 @@
-# The command line program `llm`, which makes pictures with its plugin llm-openai-images. The plugin says nothing about how they
-# come, and reads `b64_json`.
+# The command line program `llm`, which makes pictures with its plugin llm-openai-images: alone it makes none. The plugin says
+# nothing about how they come, and reads `b64_json`.
 . ./exercises.sh
 
 # Configured:
