@@ -236,13 +236,14 @@ def _of_json(body: Mapping[str, Any]) -> Sent:
         if value is None:
             continue
         values = value if isinstance(value, list) else [value]
-        sent.images += [_source(f"{name}[{place}]", each) for place, each in enumerate(values)]
+        sent.images += [source_of(f"{name}[{place}]", each) for place, each in enumerate(values)]
     if body.get("mask") is not None:
-        sent.mask = _source("mask", body["mask"])
+        sent.mask = source_of("mask", body["mask"])
     return sent
 
 
-def _source(param: str, value: Any) -> Source:
+def source_of(param: str, value: Any) -> Source:
+    """A picture named in JSON: a URL, or an object with `image_url`. Raises InvalidRequest, InvalidValue."""
     if isinstance(value, dict):
         if value.get("file_id") is not None:
             raise InvalidValue("There is no files API here: send image_url.", param=f"{param}.file_id")

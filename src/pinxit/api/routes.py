@@ -11,6 +11,7 @@ from pinxit.api.edits import EditsEndpoint, VariationsEndpoint
 from pinxit.api.handlers import Handlers, caller_with
 from pinxit.api.images import GenerationsEndpoint
 from pinxit.api.pictures import PictureEndpoint
+from pinxit.api.responses import ResponsesEndpoint
 from pinxit.api.webhooks import WebhookHandlers
 from pinxit.keys.model import Caller, Scope
 
@@ -32,12 +33,16 @@ register_url_convertor("id", _Id())
 
 def hot_routes(services: Services) -> list[BaseRoute]:
     """The routes that carry pictures: plain ASGI callables, which authorise by the same `authenticate`."""
-    return [
+    settings = services.settings
+    routes: list[BaseRoute] = [
         Route("/v1/images/generations", GenerationsEndpoint(services), methods=["POST"], name="create_image"),
         Route("/v1/images/edits", EditsEndpoint(services), methods=["POST"], name="edit_image"),
         Route("/v1/images/variations", VariationsEndpoint(services), methods=["POST"], name="vary_image"),
         Route("/image/{key:path}", PictureEndpoint(services), methods=["GET", "HEAD"], name="get_picture"),
     ]
+    if settings.enable_responses:
+        routes.append(Route("/v1/responses", ResponsesEndpoint(services), methods=["POST"], name="create_response"))
+    return routes
 
 
 def router(services: Services) -> APIRouter:
