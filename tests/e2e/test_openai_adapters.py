@@ -59,3 +59,35 @@ def test_a_response_without_the_tool(client):
     with pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(model="gpt-5", input="hello")
     assert caught.value.param == "tools"
+
+
+def test_a_chat(client):
+    """The pictures are beyond what OpenAI's classes know, as they are at OpenRouter."""
+    answer = client.chat.completions.create(
+        model="otter-1",
+        messages=[{"role": "user", "content": "a red apple"}],
+        extra_body={"modalities": ["image", "text"], "image_config": {"aspect_ratio": "1:1", "image_size": "0.5K"}},
+    )
+    (image,) = answer.choices[0].message.model_extra["images"]
+    assert size_of(image["image_url"]["url"].removeprefix("data:image/png;base64,")) == (512, 512)
+    assert answer.usage.total_tokens > 0
+
+
+def test_a_streamed_chat(client):
+    stream = client.chat.completions.create(
+        model="otter-1",
+        messages=[{"role": "user", "content": "a red apple"}],
+        stream=True,
+        stream_options={"include_usage": True},
+        extra_body={"modalities": ["image"], "image_config": {"image_size": "256x256"}},
+    )
+    *chunks, last = list(stream)
+    (image,) = [image for chunk in chunks for image in (chunk.choices[0].delta.model_extra or {}).get("images", [])]
+    assert size_of(image["image_url"]["url"].removeprefix("data:image/png;base64,")) == (256, 256)
+    assert last.usage.total_tokens > 0
+
+
+def test_a_chat_without_pictures(client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="otter-1", messages=[{"role": "user", "content": "hello"}])
+    assert caught.value.param == "modalities"

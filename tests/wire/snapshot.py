@@ -71,6 +71,8 @@ def _value(name: str, value: Any) -> Any:
         return f"<{name}>"
     if name in ("b64_json", "result") and value:
         return _picture(base64.b64decode(value, validate=True))
+    if isinstance(value, str) and value.startswith("data:image/"):
+        return _picture(base64.b64decode(value.partition(",")[2], validate=True))
     if name == "version" and value == __version__:
         return "<version>"
     if name == "content-range":

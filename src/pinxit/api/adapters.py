@@ -117,7 +117,81 @@ _RESPONSE = _closed(
 )
 _RESPONSE_EVENT = _open({"type": STRING, "sequence_number": INTEGER}, "type", "sequence_number")
 
+_CHAT_IMAGE = _closed(
+    {"type": {"const": "image_url"}, "index": INTEGER, "image_url": _closed({"url": {**STRING, "format": "uri"}})}
+)
+_CHAT_USAGE = _closed(
+    {
+        "prompt_tokens": INTEGER,
+        "completion_tokens": INTEGER,
+        "total_tokens": INTEGER,
+        "cost": {"type": "number", "description": "US dollars."},
+    },
+    required=("prompt_tokens", "completion_tokens", "total_tokens"),
+)
+_CHAT: dict[str, Schema] = {"id": STRING, "created": INTEGER, "model": STRING}
+_CHAT_REASON: dict[str, Schema] = {"logprobs": {"type": "null"}, "finish_reason": {"enum": ["stop", "error", None]}, "index": INTEGER}
+
 SCHEMAS: dict[str, Schema] = {
+    "ChatRequest": _open(
+        {
+            "model": STRING,
+            "messages": {**_array(_open({"role": STRING})), "minItems": 1},
+            "modalities": {**_array({"enum": ["image", "text"]}), "contains": {"const": "image"}},
+            "image_config": _open({"aspect_ratio": STRING, "image_size": STRING}),
+            "n": {"type": "integer", "minimum": 1, "maximum": 10},
+            "seed": {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
+            "stream": BOOLEAN,
+            "stream_options": _open({"include_usage": BOOLEAN}),
+            "store": BOOLEAN,
+            "user": STRING,
+            "usage": _open({"include": BOOLEAN}),
+        },
+        "messages",
+        "modalities",
+    ),
+    "ChatCompletion": _closed(
+        {
+            **_CHAT,
+            "object": {"const": "chat.completion"},
+            "choices": _array(
+                _closed(
+                    {
+                        **_CHAT_REASON,
+                        "message": _closed(
+                            {
+                                "role": {"const": "assistant"},
+                                "content": STRING,
+                                "refusal": {"type": "null"},
+                                "images": _array(_CHAT_IMAGE),
+                            }
+                        ),
+                    }
+                )
+            ),
+            "usage": _CHAT_USAGE,
+        }
+    ),
+    "ChatCompletionChunk": _closed(
+        {
+            **_CHAT,
+            "object": {"const": "chat.completion.chunk"},
+            "choices": _array(
+                _closed(
+                    {
+                        **_CHAT_REASON,
+                        "delta": _closed(
+                            {"role": {"const": "assistant"}, "content": STRING, "images": _array(_CHAT_IMAGE)},
+                            required=(),
+                        ),
+                    }
+                )
+            ),
+            "usage": _CHAT_USAGE,
+            "error": _open({"message": STRING, "type": STRING, "param": STRING, "code": INTEGER}, "message", "type"),
+        },
+        required=(*_CHAT, "object", "choices"),
+    ),
     "ResponseRequest": _open(
         {
             "model": STRING,
@@ -164,6 +238,18 @@ def _all(errors: dict[str, Schema]) -> dict[str, Any]:
                 body="ResponseRequest",
                 answer="Response",
                 events="ResponseEvent",
+            )
+        },
+        "/v1/chat/completions": {
+            "post": _operation(
+                "create_chat_completion",
+                "Create Chat Completion",
+                'Chat as OpenRouter has it with `modalities: ["image"]`: the last user message is painted. A stream'
+                " ends with `[DONE]`.",
+                errors,
+                body="ChatRequest",
+                answer="ChatCompletion",
+                events="ChatCompletionChunk",
             )
         },
     }

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Route
 
+from pinxit.api.chat import ChatEndpoint
 from pinxit.api.context import Services
 from pinxit.api.edits import EditsEndpoint, VariationsEndpoint
 from pinxit.api.handlers import Handlers, caller_with
@@ -42,6 +43,9 @@ def hot_routes(services: Services) -> list[BaseRoute]:
     ]
     if settings.enable_responses:
         routes.append(Route("/v1/responses", ResponsesEndpoint(services), methods=["POST"], name="create_response"))
+    if settings.enable_chat_completions:
+        chat = ChatEndpoint(services)
+        routes.append(Route("/v1/chat/completions", chat, methods=["POST"], name="create_chat_completion"))
     return routes
 
 
