@@ -31,10 +31,16 @@ PIXEL = (
 )
 """A picture of one black pixel."""
 
+SMALL = {"type": "image_generation", "size": "256x256"}
+
 EXPECTED = {
     "POST /v1/images/generations": Access(Scope.IMAGES_WRITE, body={"prompt": "x", "size": "256x256"}),
     "POST /v1/images/edits": Access(Scope.IMAGES_WRITE, body={"prompt": "x", "size": "256x256", "image": PIXEL}),
     "POST /v1/images/variations": Access(Scope.IMAGES_WRITE, body={"size": "256x256", "image": PIXEL}),
+    "POST /v1/responses": Access(Scope.IMAGES_WRITE, body={"input": "x", "tools": [SMALL]}),
+    "POST /v1/chat/completions": Access(
+        Scope.IMAGES_WRITE, body={"modalities": ["image"], "messages": [{"role": "user", "content": "x"}]}
+    ),
     "GET /image/{key:path}": Access(None),
     "HEAD /image/{key:path}": Access(None),
     "GET /v1/models": Access(Scope.MODELS_READ),

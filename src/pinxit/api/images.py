@@ -23,11 +23,10 @@ from pinxit.api.guard import LOST_ANSWER
 from pinxit.api.manner import Manner
 from pinxit.api.manner import parse as parse_manner
 from pinxit.api.rations import rate_headers
-from pinxit.api.streaming import ImageStream
+from pinxit.api.streaming import ImageStream, OrderStream, Previews
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.generations.generation import Generation
-from pinxit.generations.live import Preview
 from pinxit.generations.repeat import Repeat, check_key
 from pinxit.generations.service import Order
 from pinxit.ids import GENERATION_ID
@@ -321,7 +320,7 @@ class GenerationsEndpoint:
             on_end()
             await _send(send, [_estimate(services.generations.price(caller, parsed.request))], [_JSON])
             return
-        previews: asyncio.Queue[Preview | None] = asyncio.Queue()
+        previews: Previews = asyncio.Queue()
         order = await services.generations.begin(
             caller,
             parsed.request,
@@ -345,10 +344,26 @@ class GenerationsEndpoint:
         if generation is None:
             return
         scope.get(LOST_ANSWER, []).append(order.lost)
-        parts = await asyncio.to_thread(
-            render, generation, parsed.request, services, base_url(scope, services.settings)
-        )
+        parts = await asyncio.to_thread(self._render, generation, parsed, scope)
         await _send(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
+
+    def _render(self, generation: Generation, parsed: ParsedRequest, scope: Scope) -> list[bytes]:
+        """The body of the answer in parts to be joined."""
+        return render(generation, parsed.request, self._services, base_url(scope, self._services.settings))
+
+    def _stream_of(
+        self, order: Order, opened: Generation, parsed: ParsedRequest, previews: Previews, scope: Scope
+    ) -> OrderStream:
+        return ImageStream(
+            self._services,
+            order,
+            opened,
+            parsed.request,
+            previews,
+            request_id=scope[REQUEST_ID],
+            base=base_url(scope, self._services.settings),
+            kind=self.kind,
+        )
 
     async def _stream(
         self,
@@ -358,21 +373,12 @@ class GenerationsEndpoint:
         caller: Caller,
         order: Order,
         parsed: ParsedRequest,
-        previews: "asyncio.Queue[Preview | None]",
+        previews: Previews,
     ) -> None:
         """Events until the order ends. A client that hangs up wants no more."""
         services = self._services
         opened = await services.generations.get(caller, await order.opened())
-        stream = ImageStream(
-            services,
-            order,
-            opened,
-            parsed.request,
-            previews,
-            request_id=scope[REQUEST_ID],
-            base=base_url(scope, services.settings),
-            kind=self.kind,
-        )
+        stream = self._stream_of(order, opened, parsed, previews, scope)
         headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != _JSON]
         sending = asyncio.ensure_future(stream.send(send, headers))
         gone = asyncio.ensure_future(_until_disconnected(receive))

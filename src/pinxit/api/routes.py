@@ -6,11 +6,13 @@ from fastapi import APIRouter, Depends, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Route
 
+from pinxit.api.chat import ChatEndpoint
 from pinxit.api.context import Services
 from pinxit.api.edits import EditsEndpoint, VariationsEndpoint
 from pinxit.api.handlers import Handlers, caller_with
 from pinxit.api.images import GenerationsEndpoint
 from pinxit.api.pictures import PictureEndpoint
+from pinxit.api.responses import ResponsesEndpoint
 from pinxit.api.webhooks import WebhookHandlers
 from pinxit.keys.model import Caller, Scope
 
@@ -32,12 +34,19 @@ register_url_convertor("id", _Id())
 
 def hot_routes(services: Services) -> list[BaseRoute]:
     """The routes that carry pictures: plain ASGI callables, which authorise by the same `authenticate`."""
-    return [
+    settings = services.settings
+    routes: list[BaseRoute] = [
         Route("/v1/images/generations", GenerationsEndpoint(services), methods=["POST"], name="create_image"),
         Route("/v1/images/edits", EditsEndpoint(services), methods=["POST"], name="edit_image"),
         Route("/v1/images/variations", VariationsEndpoint(services), methods=["POST"], name="vary_image"),
         Route("/image/{key:path}", PictureEndpoint(services), methods=["GET", "HEAD"], name="get_picture"),
     ]
+    if settings.enable_responses:
+        routes.append(Route("/v1/responses", ResponsesEndpoint(services), methods=["POST"], name="create_response"))
+    if settings.enable_chat_completions:
+        chat = ChatEndpoint(services)
+        routes.append(Route("/v1/chat/completions", chat, methods=["POST"], name="create_chat_completion"))
+    return routes
 
 
 def router(services: Services) -> APIRouter:
