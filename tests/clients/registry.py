@@ -35,7 +35,7 @@ class Client:
     @cached_property
     def program(self) -> Path:
         (found,) = self.folder.glob("exercise.*")
-        return sorted(found, key=lambda client: client.title.lower())
+        return found
 
     @property
     def language(self) -> str:

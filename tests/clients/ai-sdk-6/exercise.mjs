@@ -1,6 +1,6 @@
 // Vercel's AI SDK with both of its providers. Not all of them say how pictures are to come, and all read `b64_json`.
 import assert from "node:assert/strict";
-import { APICallError, generateImage } from "ai";
+import { APICallError, generateImage, generateText } from "ai";
 import { KEY, SERVER, exercise, mask, pngSize, robot } from "./exercises.mjs";
 
 // Configured:
@@ -45,6 +45,13 @@ await exercise("edit with `@ai-sdk/openai`", async () => {
   const prompt = { text: "a robot, 3d style", images: [robot()], mask: mask() };
   const { image } = await generateImage({ model: openai.image("gpt-image-1"), prompt, size });
   assert.deepEqual(pngSize(image.uint8Array), [256, 256]);
+});
+
+await exercise("`generateText` with the tool `imageGeneration`", async () => {
+  const tools = { image_generation: openai.tools.imageGeneration({ size: "auto", quality: "low" }) };
+  const { staticToolResults } = await generateText({ model: openai.responses("gpt-5"), prompt: "a lemon", tools });
+  assert.equal(staticToolResults.length, 1);
+  assert.deepEqual(pngSize(staticToolResults[0].output.result), [512, 512]);
 });
 
 await exercise("errors", async () => {

@@ -61,6 +61,15 @@ def image_variation():
     assert size_of(answer) == (512, 512)
 
 
+@exercise("`completion` with `modalities`")
+def completion():
+    answer = litellm.completion(
+        **PINXIT, messages=[{"role": "user", "content": "a lemon"}], modalities=["image", "text"]
+    )
+    (picture,) = answer.choices[0].message.images
+    assert png_size(base64.b64decode(picture["image_url"]["url"].partition("base64,")[2]))
+
+
 def kind_of_refusal(**wrong):
     """The class of the error that an order raises."""
     try:

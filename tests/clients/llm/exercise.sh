@@ -8,16 +8,10 @@ export OPENAI_API_KEY="$PINXIT_KEY"
 # Used:
 
 generate() {
-  llm -m openai/gpt-image-1.5 "a red apple" -o quality low -o output apple.png --no-stream
+  llm -m openai/gpt-image-1.5 "a red apple" -o size square -o quality low -o output apple.png
   is_png apple.png
 }
 exercise "generate" generate
-
-size() {
-  llm -m openai/gpt-image-1.5 "a lemon" -o size square -o quality low -o output lemon.png
-  is_png lemon.png
-}
-exercise "size" size
 
 edit() {
   llm -m openai/gpt-image-1.5 "a robot, 3d style" -a robot.png -o quality low -o output edited.png
