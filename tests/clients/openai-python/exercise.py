@@ -161,7 +161,7 @@ def errors():
 
 @exercise("sent again after a timeout, painted once")
 def sent_again():
-    hasty = client.with_options(timeout=0.15, max_retries=100)
+    hasty = client.with_options(timeout=0.15, max_retries=10)
     prompt = "a lemon for somebody in a hurry"
     answer = hasty.images.with_raw_response.generate(prompt=prompt, extra_body={"num_inference_steps": 50})
     assert answer.headers["idempotent-replayed"] == "true"
