@@ -143,7 +143,7 @@ def list_of_objects(fields_: Fields, name: str, *, prefix: str = "") -> list[dic
 # --- rendering ------------------------------------------------------------------------------------------------------
 
 
-def compact(content: Mapping[str, Any]) -> bytes:
+def compact(content: Any) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
