@@ -1,8 +1,8 @@
 """POST /sdapi/v1/txt2img and img2img: a subset of the API of AUTOMATIC1111's web UI.
 
 A thin door to the same order, for SillyTavern, Open WebUI's default engine and whatever else speaks it
-(https://github.com/AUTOMATIC1111/stable-diffusion-webui, `modules/api`, read on 2026-11-22). As there, what a server does
-not know is not refused: it comes back in `x-pinxit-ignored`.
+(https://github.com/AUTOMATIC1111/stable-diffusion-webui, `modules/api/api.py`, read on 2026-11-22). As there, what a
+server does not know is not refused: it comes back in `x-pinxit-ignored`.
 """
 
 import asyncio

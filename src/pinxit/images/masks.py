@@ -27,7 +27,8 @@ def from_webui(picture: InputPicture, *, is_inverted: bool) -> bytes:
     grey = image.convert("L")
     if "A" in image.getbands() or "transparency" in image.info:
         alpha = image.convert("RGBA").getchannel("A")
-        grey = grey if alpha.getextrema() == (255, 255) else alpha
+        if alpha.getextrema() != (255, 255):
+            grey = alpha.point(lambda value: 255 if value > 128 else 0)
     if is_inverted:
         grey = grey.point(lambda value: 255 - value)
     file = io.BytesIO()
