@@ -12,6 +12,7 @@ from test_edits import data_url, half_mask, pixels, png
 from front import Front, MakeFront
 from pinxit.database.tables import generations
 from pinxit.errors import BackendError
+from pinxit.keys.model import Scope
 
 TOOL = {"type": "image_generation", "size": "256x256"}
 
@@ -204,6 +205,19 @@ async def test_another_account_s_picture_is_not_there(wire: Front):
     assert (answer.status_code, answer.json()["error"]["param"]) == (404, "input[0].id")
 
 
+async def test_who_may_not_read_pictures_cannot_begin_from_kept_ones(wire: Front):
+    first = await respond(wire)
+    wire.key = await wire.make_key(scopes=(Scope.IMAGES_WRITE,))
+    assert (await respond(wire, input=with_picture(data_url(png())))).status_code == 200
+    assert (await respond(wire, previous_response_id=first.json()["id"])).status_code == 403
+
+
+async def test_more_without_effect_than_a_header_holds(wire: Front):
+    answer = await respond(wire, tools=[*[{"type": "web_search"}] * 2000, TOOL])
+    assert answer.status_code == 200
+    assert len(answer.headers["x-pinxit-ignored"].split(", ")) == 50
+
+
 async def test_a_picture_that_was_not_kept_is_not_there(wire: Front):
     first = await respond(wire, store=False)
     assert (await wire.client.get("/v1/images", headers=wire.authorization)).json()["data"] == []
@@ -283,6 +297,10 @@ async def test_a_server_without_it(make_wire: MakeFront):
         ({"stream": "yes"}, 400, "stream"),
         ({"store": 1}, 400, "store"),
         ({"metadata": []}, 400, "metadata"),
+        ({"metadata": {"a": 1}}, 422, "metadata"),
+        ({"metadata": {"a": "x" * 513}}, 422, "metadata"),
+        ({"metadata": {str(number): "" for number in range(17)}}, 422, "metadata"),
+        ({"tool_choice": {"type": "image_generation", "x": "x" * 5000}}, 422, "tool_choice"),
         ({"colour": "red"}, 400, "colour"),
         ({"api_base": "http://x"}, 400, "api_base"),
         ({"input": None}, 400, "input"),
