@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from snapshot import check
 from test_edits import data_url, png
+from test_responses import fails_at_the_second
 
 from front import Front, MakeFront
 from pinxit.database.tables import generations
@@ -184,3 +185,10 @@ async def test_a_server_without_it(make_wire: MakeFront):
     wire = await make_wire(enable_chat_completions=False)
     assert (await chat(wire)).status_code == 404
     assert "/v1/chat/completions" not in (await wire.client.get("/openapi.json")).json()["paths"]
+
+
+async def test_what_could_not_be_painted_is_no_choice(wire: Front):
+    fails_at_the_second(wire)
+    assert len(urls(await chat(wire, n=2))) == 1
+    streamed = chunks(await chat(wire, n=2, stream=True))
+    assert [chunk["choices"][0]["finish_reason"] for chunk in streamed] == [None, None, None, "stop", "error"]

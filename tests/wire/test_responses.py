@@ -1,5 +1,6 @@
 """POST /v1/responses with the tool image_generation, as OpenAI's clients and langchain send it."""
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -9,9 +10,12 @@ import pytest
 from snapshot import check
 from test_edits import data_url, half_mask, pixels, png
 
+from asgi import scope_of
 from front import Front, MakeFront
 from pinxit.database.tables import generations
 from pinxit.errors import BackendError
+from pinxit.keys.model import Scope
+from pinxit.testing.fake_backend import FakeBackend
 
 TOOL = {"type": "image_generation", "size": "256x256"}
 
@@ -204,6 +208,19 @@ async def test_another_account_s_picture_is_not_there(wire: Front):
     assert (answer.status_code, answer.json()["error"]["param"]) == (404, "input[0].id")
 
 
+async def test_who_may_not_read_pictures_cannot_begin_from_kept_ones(wire: Front):
+    first = await respond(wire)
+    wire.key = await wire.make_key(scopes=(Scope.IMAGES_WRITE,))
+    assert (await respond(wire, input=with_picture(data_url(png())))).status_code == 200
+    assert (await respond(wire, previous_response_id=first.json()["id"])).status_code == 403
+
+
+async def test_more_without_effect_than_a_header_holds(wire: Front):
+    answer = await respond(wire, tools=[*[{"type": "web_search"}] * 2000, TOOL])
+    assert answer.status_code == 200
+    assert len(answer.headers["x-pinxit-ignored"].split(", ")) == 50
+
+
 async def test_a_picture_that_was_not_kept_is_not_there(wire: Front):
     first = await respond(wire, store=False)
     assert (await wire.client.get("/v1/images", headers=wire.authorization)).json()["data"] == []
@@ -283,6 +300,10 @@ async def test_a_server_without_it(make_wire: MakeFront):
         ({"stream": "yes"}, 400, "stream"),
         ({"store": 1}, 400, "store"),
         ({"metadata": []}, 400, "metadata"),
+        ({"metadata": {"a": 1}}, 422, "metadata"),
+        ({"metadata": {"a": "x" * 513}}, 422, "metadata"),
+        ({"metadata": {str(number): "" for number in range(17)}}, 422, "metadata"),
+        ({"tool_choice": {"type": "image_generation", "x": "x" * 5000}}, 422, "tool_choice"),
         ({"colour": "red"}, 400, "colour"),
         ({"api_base": "http://x"}, 400, "api_base"),
         ({"input": None}, 400, "input"),
@@ -390,3 +411,60 @@ async def test_a_stream_that_fails(wire: Front):
 async def test_a_stream_that_cannot_begin_is_an_error(wire: Front):
     answer = await respond(wire, stream=True, tools=[{**TOOL, "size": "1x1"}])
     assert (answer.status_code, answer.json()["error"]["param"]) == (422, "tools[0].size")
+
+
+# --- orders that do not go well -------------------------------------------------------------------------------------
+
+
+def fails_at_the_second(wire: Front) -> None:
+    """The painter fails at the second picture of each order, so that the first one is kept."""
+    begun: list[int] = []
+
+    def failure(_: Any) -> Exception | None:
+        begun.append(1)
+        return BackendError() if len(begun) % 2 == 0 else None
+
+    wire.backend.failure = failure
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_what_could_not_be_painted_has_its_place(wire: Front, is_stream: bool):
+    fails_at_the_second(wire)
+    answer = await respond(wire, stream=is_stream, tools=[{**TOOL, "n": 2}])
+    if is_stream:
+        events = events_of(answer)
+        output = events[-1]["response"]["output"]
+        done = [each["item"] for each in events if each["type"] == "response.output_item.done"]
+        assert done == output
+        assert [each["output_index"] for each in events if each["type"].endswith("call.completed")] == [0]
+    else:
+        output = answer.json()["output"]
+    assert [(item["type"], item["status"], bool(item.get("result"))) for item in output] == [
+        ("image_generation_call", "completed", True),
+        ("image_generation_call", "failed", False),
+        ("message", "completed", False),
+    ]
+
+
+async def test_who_hangs_up_on_a_stream_wants_no_more(make_wire: MakeFront):
+    gate, begun = asyncio.Event(), asyncio.Event()
+    wire = await make_wire(FakeBackend(gates={2: gate}))
+    body = json.dumps({"input": "x", "stream": True, "tools": [TOOL]}).encode()
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        if messages:
+            return messages.pop()
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if b"response.image_generation_call.generating" in message.get("body", b""):
+            begun.set()
+
+    headers = [(b"authorization", wire.key.encode()), (b"content-type", b"application/json")]
+    async with asyncio.timeout(10):
+        await wire.app(scope_of("POST", b"/v1/responses", headers), receive, send)
+        while (row := (await wire.rows(generations))[0]).status in ("queued", "in_progress"):
+            await asyncio.sleep(0)
+    assert row.status == "cancelled"

@@ -130,9 +130,66 @@ _CHAT_USAGE = _closed(
     required=("prompt_tokens", "completion_tokens", "total_tokens"),
 )
 _CHAT: dict[str, Schema] = {"id": STRING, "created": INTEGER, "model": STRING}
-_CHAT_REASON: dict[str, Schema] = {"logprobs": {"type": "null"}, "finish_reason": {"enum": ["stop", "error", None]}, "index": INTEGER}
+_CHAT_REASON: dict[str, Schema] = {
+    "logprobs": {"type": "null"},
+    "finish_reason": {"enum": ["stop", "error", None]},
+    "index": INTEGER,
+}
+
+_BASE64: Schema = {**STRING, "description": "Base64, a data URL, or an http or https URL."}
+_WEBUI_REQUEST: dict[str, Schema] = {
+    "prompt": {"type": "string", "minLength": 1},
+    "negative_prompt": STRING,
+    "width": INTEGER,
+    "height": INTEGER,
+    "steps": INTEGER,
+    "cfg_scale": {"type": "number"},
+    "seed": {"type": "integer", "minimum": -1, "maximum": 2**32 - 1},
+    "batch_size": {"type": "integer", "minimum": 1, "maximum": 10},
+    "n_iter": {"type": "integer", "minimum": 1, "maximum": 10},
+    "override_settings": _open({"sd_model_checkpoint": STRING}),
+    "save_images": BOOLEAN,
+    "send_images": BOOLEAN,
+}
+_WEBUI_STATE: dict[str, Schema] = {
+    **dict.fromkeys(("skipped", "interrupted", "stopping_generation"), BOOLEAN),
+    **dict.fromkeys(("job", "job_timestamp"), STRING),
+    **dict.fromkeys(("job_count", "job_no", "sampling_step", "sampling_steps"), INTEGER),
+}
 
 SCHEMAS: dict[str, Schema] = {
+    "WebuiTextRequest": _open(_WEBUI_REQUEST, "prompt"),
+    "WebuiPictureRequest": _open(
+        {
+            **_WEBUI_REQUEST,
+            "init_images": {**_array(_BASE64), "minItems": 1, "maxItems": 1},
+            "denoising_strength": {"type": "number"},
+            "mask": _BASE64,
+            "inpainting_mask_invert": {"enum": [0, 1]},
+        },
+        "prompt",
+        "init_images",
+    ),
+    "WebuiPictures": _closed(
+        {
+            "images": _array({**STRING, "contentEncoding": "base64"}),
+            "parameters": OBJECT,
+            "info": {"type": "string", "contentMediaType": "application/json"},
+        }
+    ),
+    "WebuiOptions": _open({"sd_model_checkpoint": _nullable(STRING)}),
+    "WebuiModels": _array(_open({"title": STRING, "model_name": STRING}, "title", "model_name")),
+    "WebuiNames": _array(_open({"name": STRING}, "name")),
+    "WebuiProgress": _closed(
+        {
+            "progress": {"type": "number", "minimum": 0, "maximum": 1},
+            "eta_relative": {"type": "number", "minimum": 0},
+            "state": _closed(_WEBUI_STATE),
+            "current_image": {"type": "null"},
+            "textinfo": {"type": "null"},
+        }
+    ),
+    "WebuiNothing": {"oneOf": [{"type": "null"}, _closed({})]},
     "ChatRequest": _open(
         {
             "model": STRING,
@@ -252,11 +309,54 @@ def _all(errors: dict[str, Schema]) -> dict[str, Any]:
                 events="ChatCompletionChunk",
             )
         },
+        **_webui(errors),
     }
 
 
+def _webui(errors: dict[str, Schema]) -> dict[str, Any]:
+    """The subset of the API of AUTOMATIC1111's web UI."""
+    read = {
+        "options": ("get_webui_options", "WebuiOptions", "What is set, above all the checkpoint that paints."),
+        "sd-models": ("list_webui_models", "WebuiModels", "The models this key may use."),
+        "samplers": ("list_webui_samplers", "WebuiNames", "One: the model's own."),
+        "schedulers": ("list_webui_schedulers", "WebuiNames", "One: the model's own."),
+        "upscalers": ("list_webui_upscalers", "WebuiNames", "None."),
+        "latent-upscale-modes": ("list_webui_latent_upscale_modes", "WebuiNames", "None."),
+        "sd-vae": ("list_webui_vaes", "WebuiModels", "None."),
+        "progress": ("get_webui_progress", "WebuiProgress", "Of this key's order that is under way."),
+    }
+    write = {
+        "options": ("set_webui_options", "WebuiNothing", "Nothing is remembered.", "WebuiOptions"),
+        "interrupt": ("interrupt_webui", "WebuiNothing", "Give up the order that `progress` shows.", ""),
+        "txt2img": ("webui_txt2img", "WebuiPictures", "Paint pictures from a text.", "WebuiTextRequest"),
+        "img2img": ("webui_img2img", "WebuiPictures", "Paint pictures from a picture.", "WebuiPictureRequest"),
+    }
+    found: dict[str, Any] = {}
+    for name, (id_, answer, description) in read.items():
+        operation = _operation(id_, _titled(id_), description, errors, answer=answer)
+        found.setdefault(f"/sdapi/v1/{name}", {})["get"] = {**operation, "security": _WEBUI_SECURITY}
+    for name, (id_, answer, description, body) in write.items():
+        operation = _operation(id_, _titled(id_), description, errors, answer=answer, body=body)
+        found.setdefault(f"/sdapi/v1/{name}", {})["post"] = {**operation, "security": _WEBUI_SECURITY}
+    return found
+
+
+_WEBUI_SECURITY: list[dict[str, list[str]]] = [{"basic": []}, {"bearer": []}, {"raw": []}]
+
+
+def _titled(id_: str) -> str:
+    return id_.replace("_", " ").title()
+
+
 def _operation(
-    id_: str, summary: str, description: str, errors: dict[str, Schema], *, body: str, answer: str, events: str = ""
+    id_: str,
+    summary: str,
+    description: str,
+    errors: dict[str, Schema],
+    *,
+    answer: str,
+    body: str = "",
+    events: str = "",
 ) -> Schema:
     success: Schema = {"description": "The answer.", "content": {"application/json": {"schema": _ref(answer)}}}
     if events:

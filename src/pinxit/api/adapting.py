@@ -20,6 +20,7 @@ from pinxit.api.images import DANGEROUS, ParsedRequest, parse
 from pinxit.errors import InvalidRequest, InvalidValue, ModelNotFound, NotFound, PermissionDenied
 from pinxit.images.decoding import InputPixels
 from pinxit.keys.model import Caller
+from pinxit.keys.model import Scope as KeyScope
 from pinxit.limits.byte_budget import ByteLease
 
 NAMES = "pinxit.parameter_names"
@@ -29,6 +30,7 @@ _NAMING = (InvalidRequest, InvalidValue, ModelNotFound, PermissionDenied)
 _UNSHOWABLE = re.compile(r"[^A-Za-z0-9_.\[\]-]", re.ASCII)
 MAX_SHOWN_CHARACTERS = 64
 MAX_IGNORED = 50
+"""How many names `x-pinxit-ignored` has at most: a body can have more than a header can hold."""
 
 
 @dataclass(slots=True)
@@ -80,7 +82,8 @@ class AdapterEndpoint(EditsEndpoint):
         scope[NAMES] = sent.names
         parsed = parse(sent.fields, self._services.settings, caller.key)
         plain = {each.name: getattr(parsed, each.name) for each in fields(ParsedRequest)}
-        return ParsedAdapted(**{**plain, "ignored": (*parsed.ignored, *sent.ignored)}, facts=sent.facts)
+        ignored = (*parsed.ignored, *sent.ignored)[:MAX_IGNORED]
+        return ParsedAdapted(**{**plain, "ignored": ignored}, facts=sent.facts)
 
     async def _with_pictures(
         self, parsed: ParsedRequest, sent: Sent, caller: Caller, lease: ByteLease
@@ -90,9 +93,13 @@ class AdapterEndpoint(EditsEndpoint):
         return await super()._with_pictures(parsed, replace(sent, images=images), caller, lease)
 
     async def _recall(self, source: Source | Kept, caller: Caller, lease: ByteLease) -> Source:
-        """A picture painted here before as if it had been sent. Raises NotFound, also for another account's."""
+        """A picture painted here before as if it had been sent.
+
+        Raises NotFound, also for another account's, and PermissionDenied, for an edit can show what it begins from.
+        """
         if isinstance(source, Source):
             return source
+        caller.require(KeyScope.IMAGES_READ)
         try:
             order = await self._services.generations.get(caller, source.generation_id)
         except NotFound:
@@ -143,7 +150,7 @@ def list_of_objects(fields_: Fields, name: str, *, prefix: str = "") -> list[dic
 # --- rendering ------------------------------------------------------------------------------------------------------
 
 
-def compact(content: Mapping[str, Any]) -> bytes:
+def compact(content: Any) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 

@@ -181,7 +181,7 @@ class ChatEndpoint(AdapterEndpoint):
         assert isinstance(parsed, ParsedAdapted)
         choices = [
             with_member(
-                {"index": place, "logprobs": None, "finish_reason": "stop"},
+                {"index": image.position, "logprobs": None, "finish_reason": "stop"},
                 "message",
                 with_member(
                     {"role": "assistant", "content": "", "refusal": None},
@@ -189,7 +189,7 @@ class ChatEndpoint(AdapterEndpoint):
                     _images(parsed.request.encoding, image.data or b""),
                 ),
             )
-            for place, image in enumerate(generation.images)
+            for image in generation.images
         ]
         frame = {**_frame("chat.completion", generation, parsed), "usage": usage(generation, parsed)}
         return with_member(frame, "choices", joined(choices))
@@ -336,10 +336,14 @@ class ChatStream(OrderStream):
         raise AssertionError("no previews are ordered")
 
     async def _ended(self, generation: Generation) -> AsyncGenerator[bytes, None]:
-        for place, image in enumerate(generation.images):
+        for image in generation.images:
             images = _images(self._request.encoding, await self._data(image))
-            yield self._chunk(place, [b'{"images":', *images, b"}"])
-            yield self._chunk(place, [b"{}"], finish_reason="stop")
+            yield self._chunk(image.position, [b'{"images":', *images, b"}"])
+            yield self._chunk(image.position, [b"{}"], finish_reason="stop")
+        painted = {image.position for image in generation.images}
+        for place in range(self._request.n):
+            if place not in painted:
+                yield self._chunk(place, [b"{}"], finish_reason="error")
         if self._parsed.facts["has_usage"]:
             yield _data([compact({**self._frame, "choices": [], "usage": usage(generation, self._parsed)})])
         yield DONE

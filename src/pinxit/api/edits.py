@@ -7,7 +7,6 @@ an address, which is fetched through the guard of everything that goes out.
 
 import asyncio
 import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -261,7 +260,7 @@ def _read_data_url(url: str, param: str) -> bytes:
         raise InvalidValue(f"{param} must be data:image/…;base64, and the picture.", param=param)
     try:
         return base64.b64decode(url[head.end() :], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also of text that is not ASCII
         raise InvalidValue(f"{param} is not valid base64.", param=param) from error
 
 

@@ -130,7 +130,7 @@ FOREIGN = frozenset(
 )
 """Well-known names of other image APIs: without effect here, and listed in `x-pinxit-ignored`."""
 
-_JSON = (b"content-type", b"application/json")
+JSON = (b"content-type", b"application/json")
 DELIVERIES = ("url", "b64_json")
 ENCODINGS = ("png", "jpeg", "webp")
 MAX_N = 10
@@ -282,6 +282,8 @@ class GenerationsEndpoint:
 
     kind = "image_generation"
     """How the events of a stream begin."""
+    takes_basic = False
+    """Whether the API key may come as a password."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -298,7 +300,7 @@ class GenerationsEndpoint:
     async def _admit(self, scope: Scope) -> Caller:
         """The caller, who may order pictures. Raises AuthenticationFailed, PermissionDenied."""
         services = self._services
-        caller = await authenticate(scope, services.keys)
+        caller = await authenticate(scope, services.keys, takes_basic=self.takes_basic)
         caller.require(KeyScope.IMAGES_WRITE)
         scope[ANSWER_HEADERS] = lambda: rate_headers(services.generations.standings(caller))
         return caller
@@ -318,7 +320,7 @@ class GenerationsEndpoint:
         generation_id = _proposed_generation_id(scope)
         if parsed.manner.is_dry_run:
             on_end()
-            await _send(send, [_estimate(services.generations.price(caller, parsed.request))], [_JSON])
+            await send_parts(send, [_estimate(services.generations.price(caller, parsed.request))], [JSON])
             return
         previews: Previews = asyncio.Queue()
         order = await services.generations.begin(
@@ -345,7 +347,7 @@ class GenerationsEndpoint:
             return
         scope.get(LOST_ANSWER, []).append(order.lost)
         parts = await asyncio.to_thread(self._render, generation, parsed, scope)
-        await _send(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
+        await send_parts(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
 
     def _render(self, generation: Generation, parsed: ParsedRequest, scope: Scope) -> list[bytes]:
         """The body of the answer in parts to be joined."""
@@ -379,7 +381,7 @@ class GenerationsEndpoint:
         services = self._services
         opened = await services.generations.get(caller, await order.opened())
         stream = self._stream_of(order, opened, parsed, previews, scope)
-        headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != _JSON]
+        headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != JSON]
         sending = asyncio.ensure_future(stream.send(send, headers))
         gone = asyncio.ensure_future(_until_disconnected(receive))
         try:
@@ -410,7 +412,7 @@ class GenerationsEndpoint:
         found = [*_answer_headers(generation, _ignored(parsed, generation)), (b"location", url.encode())]
         if parsed.manner.applied:
             found.append((b"preference-applied", parsed.manner.applied.encode()))
-        await _send(send, [json.dumps(content, separators=(",", ":")).encode()], found, status=202)
+        await send_parts(send, [json.dumps(content, separators=(",", ":")).encode()], found, status=202)
 
 
 def _estimate(order: CheckedOrder) -> bytes:
@@ -529,7 +531,7 @@ def _usage(generation: Generation, request: ImageRequest) -> dict[str, Any]:
 
 def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[bytes, bytes]]:
     found = [
-        _JSON,
+        JSON,
         (b"x-pinxit-generation", generation.id.encode()),
         (b"x-pinxit-model", generation.model.encode()),
     ]
@@ -540,7 +542,7 @@ def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[by
     return found
 
 
-async def _send(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
+async def send_parts(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
     length = str(sum(len(part) for part in parts)).encode()
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", length)]})
     for part in parts:

@@ -101,6 +101,9 @@ _TOOL_PASSED = (
 _TOOL_KNOWN = frozenset(["type", "action", "model", "input_image_mask", *_TOOL_PASSED])
 _TOOL_IGNORED = frozenset(["complexity", "input_fidelity"])
 _TOOL_REFUSED = ("frame_count", "frame_duration_ms", "svg")
+MAX_METADATA = 16
+MAX_CHOICE_BYTES = 4096
+"""What is repeated in the answer is not to be as large as a body can be."""
 _ACTIONS = ("auto", "generate", "edit")
 _ROLES = ("user", "assistant", "system", "developer")
 _SILENT_ITEMS = re.compile(r"[a-z_]*(call|output|reasoning|compaction|list_tools|approval_request|approval_response)")
@@ -200,7 +203,7 @@ def _check_tool_choice(fields: Fields) -> None:
         is_ours = choice.get("type") == TOOL
     else:
         is_ours = choice in ("auto", "required")
-    if not is_ours:
+    if not is_ours or len(compact(choice)) > MAX_CHOICE_BYTES:
         raise InvalidValue("This server only paints: tool_choice must allow image_generation.", param="tool_choice")
 
 
@@ -234,15 +237,25 @@ def _painter(named: str | None, catalog: Catalog, default_model: str) -> str:
 
 def _echo(fields: Fields, tool: Fields) -> dict[str, Any]:
     """What the answer repeats of the request."""
-    metadata = fields.object("metadata") or {}
     shown = {name: tool.value(name) for name in sorted(_TOOL_KNOWN - {"input_image_mask"}) if tool.is_set(name)}
     return {
         "model": fields.text("model", max_characters=MAX_NAME_CHARACTERS),
-        "metadata": metadata,
+        "metadata": _metadata(fields),
         "previous_response_id": fields.text("previous_response_id", max_characters=MAX_NAME_CHARACTERS),
         "tool_choice": fields.value("tool_choice") if fields.is_set("tool_choice") else "auto",
         "tools": [shown],
     }
+
+
+def _metadata(fields: Fields) -> dict[str, str]:
+    """Within OpenAI's limits. Raises InvalidValue."""
+    metadata = fields.object("metadata") or {}
+    if len(metadata) > MAX_METADATA:
+        raise InvalidValue(f"metadata has more than {MAX_METADATA} entries.", param="metadata")
+    for name, value in metadata.items():
+        if not isinstance(value, str) or len(name) > 64 or len(value) > 512:
+            raise InvalidValue("metadata is texts of up to 512 characters under names of up to 64.", param="metadata")
+    return metadata
 
 
 def _turns(body: Mapping[str, Any], fields: Fields) -> list[Turn]:
@@ -261,7 +274,7 @@ def _turns(body: Mapping[str, Any], fields: Fields) -> list[Turn]:
 
 
 def _turn(item: Mapping[str, Any], param: str) -> Turn:
-    type_ = item.get("type", "message")
+    type_ = "message" if item.get("type") is None else item["type"]
     if type_ == "message":
         return _message(item, param)
     if type_ in ("image_generation_call", "item_reference"):
