@@ -127,9 +127,6 @@ async def test_what_is_not_there_yet_is_said(front, body, param):
     ("method", "path", "status"),
     [
         ("GET", "/metrics", 404),
-        ("POST", "/v1/responses", 404),
-        ("POST", "/v1/chat/completions", 404),
-        ("POST", "/sdapi/v1/txt2img", 404),
     ],
 )
 async def test_routes_that_are_not_there_yet(front, method, path, status):

@@ -48,7 +48,7 @@ class Contract:
     def _check_events(self, text: str, schema: dict[str, Any] | None) -> None:
         if schema is not None:
             for line in text.splitlines():
-                if line.startswith("data: "):
+                if line.startswith("data: ") and line != "data: [DONE]":
                     self.validator(schema).validate(json.loads(line.removeprefix("data: ")))
 
     def _find(self, method: str, path: str) -> dict[str, Any] | None:

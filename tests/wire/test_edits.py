@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from typing import Any
 
 import httpx2
@@ -232,6 +233,8 @@ async def test_what_cannot_be_read_is_refused(
         ({"images": [{}]}, 400, "images[0].image_url"),
         ({"image_urls": [7]}, 400, "image_urls[0]"),
         ({"image_urls": ["file:///etc/passwd"]}, 422, "image_urls[0]"),
+        ({"image_urls": ["data:image/png;base64,é"]}, 422, "image_urls[0]"),
+        ({"image_urls": ["data:image/png;base64,\ud800"]}, 422, "image_urls[0]"),
         ({"image_urls": ["https://[::1]/a.png"]}, 422, "image_urls[0]"),
         ({"image_urls": ["https://169.254.169.254/a.png"]}, 422, "image_urls[0]"),
         ({"image": data_url(png()), "mask": data_url(CUT)}, 422, "mask"),
@@ -239,7 +242,8 @@ async def test_what_cannot_be_read_is_refused(
     ],
 )
 async def test_what_json_cannot_say(wire: Front, body: dict[str, Any], status: int, param: str):
-    answer = await edit(wire, json={**BODY, **body})
+    headers = {**wire.authorization, "Content-Type": "application/json"}
+    answer = await wire.client.post(EDITS, content=json.dumps({**BODY, **body}), headers=headers)
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, param), answer.text
 
 

@@ -31,10 +31,35 @@ PIXEL = (
 )
 """A picture of one black pixel."""
 
+SMALL = {"type": "image_generation", "size": "256x256"}
+
 EXPECTED = {
     "POST /v1/images/generations": Access(Scope.IMAGES_WRITE, body={"prompt": "x", "size": "256x256"}),
     "POST /v1/images/edits": Access(Scope.IMAGES_WRITE, body={"prompt": "x", "size": "256x256", "image": PIXEL}),
     "POST /v1/images/variations": Access(Scope.IMAGES_WRITE, body={"size": "256x256", "image": PIXEL}),
+    "POST /v1/responses": Access(Scope.IMAGES_WRITE, body={"input": "x", "tools": [SMALL]}),
+    "POST /v1/chat/completions": Access(
+        Scope.IMAGES_WRITE, body={"modalities": ["image"], "messages": [{"role": "user", "content": "x"}]}
+    ),
+    "POST /sdapi/v1/txt2img": Access(Scope.IMAGES_WRITE, body={"prompt": "x", "width": 256, "height": 256}),
+    "POST /sdapi/v1/img2img": Access(
+        Scope.IMAGES_WRITE, body={"prompt": "x", "width": 256, "height": 256, "init_images": [PIXEL]}
+    ),
+    "POST /sdapi/v1/interrupt": Access(Scope.IMAGES_WRITE),
+    "POST /sdapi/v1/options": Access(Scope.MODELS_READ, body={"sd_model_checkpoint": "fake-1"}),
+    **{
+        f"GET /sdapi/v1/{name}": Access(Scope.MODELS_READ)
+        for name in (
+            "options",
+            "sd-models",
+            "samplers",
+            "schedulers",
+            "upscalers",
+            "latent-upscale-modes",
+            "sd-vae",
+        )
+    },
+    "GET /sdapi/v1/progress": Access(Scope.IMAGES_READ),
     "GET /image/{key:path}": Access(None),
     "HEAD /image/{key:path}": Access(None),
     "GET /v1/models": Access(Scope.MODELS_READ),

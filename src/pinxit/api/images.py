@@ -24,11 +24,10 @@ from pinxit.api.manner import Manner
 from pinxit.api.manner import parse as parse_manner
 from pinxit.api.rations import rate_headers
 from pinxit.api.routing import fallback_models_of, routing_of
-from pinxit.api.streaming import ImageStream
+from pinxit.api.streaming import ImageStream, OrderStream, Previews
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.generations.generation import Generation
-from pinxit.generations.live import Preview
 from pinxit.generations.repeat import Repeat, check_key
 from pinxit.generations.service import Order
 from pinxit.ids import GENERATION_ID
@@ -132,7 +131,7 @@ FOREIGN = frozenset(
 )
 """Well-known names of other image APIs: without effect here, and listed in `x-pinxit-ignored`."""
 
-_JSON = (b"content-type", b"application/json")
+JSON = (b"content-type", b"application/json")
 DELIVERIES = ("url", "b64_json")
 ENCODINGS = ("png", "jpeg", "webp")
 MAX_N = 10
@@ -275,6 +274,8 @@ class GenerationsEndpoint:
 
     kind = "image_generation"
     """How the events of a stream begin."""
+    takes_basic = False
+    """Whether the API key may come as a password."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -291,7 +292,7 @@ class GenerationsEndpoint:
     async def _admit(self, scope: Scope) -> Caller:
         """The caller, who may order pictures. Raises AuthenticationFailed, PermissionDenied."""
         services = self._services
-        caller = await authenticate(scope, services.keys)
+        caller = await authenticate(scope, services.keys, takes_basic=self.takes_basic)
         caller.require(KeyScope.IMAGES_WRITE)
         scope[ANSWER_HEADERS] = lambda: rate_headers(services.generations.standings(caller))
         return caller
@@ -311,9 +312,9 @@ class GenerationsEndpoint:
         generation_id = _proposed_generation_id(scope)
         if parsed.manner.is_dry_run:
             on_end()
-            await _send(send, [_estimate(services.generations.offers(caller, parsed.request))], [_JSON])
+            await send_parts(send, [_estimate(services.generations.offers(caller, parsed.request))], [JSON])
             return
-        previews: asyncio.Queue[Preview | None] = asyncio.Queue()
+        previews: Previews = asyncio.Queue()
         order = await services.generations.begin(
             caller,
             parsed.request,
@@ -337,10 +338,26 @@ class GenerationsEndpoint:
         if generation is None:
             return
         scope.get(LOST_ANSWER, []).append(order.lost)
-        parts = await asyncio.to_thread(
-            render, generation, parsed.request, services, base_url(scope, services.settings)
+        parts = await asyncio.to_thread(self._render, generation, parsed, scope)
+        await send_parts(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
+
+    def _render(self, generation: Generation, parsed: ParsedRequest, scope: Scope) -> list[bytes]:
+        """The body of the answer in parts to be joined."""
+        return render(generation, parsed.request, self._services, base_url(scope, self._services.settings))
+
+    def _stream_of(
+        self, order: Order, opened: Generation, parsed: ParsedRequest, previews: Previews, scope: Scope
+    ) -> OrderStream:
+        return ImageStream(
+            self._services,
+            order,
+            opened,
+            parsed.request,
+            previews,
+            request_id=scope[REQUEST_ID],
+            base=base_url(scope, self._services.settings),
+            kind=self.kind,
         )
-        await _send(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
 
     async def _stream(
         self,
@@ -350,22 +367,13 @@ class GenerationsEndpoint:
         caller: Caller,
         order: Order,
         parsed: ParsedRequest,
-        previews: "asyncio.Queue[Preview | None]",
+        previews: Previews,
     ) -> None:
         """Events until the order ends. A client that hangs up wants no more."""
         services = self._services
         opened = await services.generations.get(caller, await order.opened())
-        stream = ImageStream(
-            services,
-            order,
-            opened,
-            parsed.request,
-            previews,
-            request_id=scope[REQUEST_ID],
-            base=base_url(scope, services.settings),
-            kind=self.kind,
-        )
-        headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != _JSON]
+        stream = self._stream_of(order, opened, parsed, previews, scope)
+        headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != JSON]
         sending = asyncio.ensure_future(stream.send(send, headers))
         gone = asyncio.ensure_future(_until_disconnected(receive))
         try:
@@ -396,7 +404,7 @@ class GenerationsEndpoint:
         found = [*_answer_headers(generation, _ignored(parsed, generation)), (b"location", url.encode())]
         if parsed.manner.applied:
             found.append((b"preference-applied", parsed.manner.applied.encode()))
-        await _send(send, [json.dumps(content, separators=(",", ":")).encode()], found, status=202)
+        await send_parts(send, [json.dumps(content, separators=(",", ":")).encode()], found, status=202)
 
 
 def _estimate(offers: Sequence[CheckedOrder]) -> bytes:
@@ -523,7 +531,7 @@ def _usage(generation: Generation, request: ImageRequest) -> dict[str, Any]:
 
 def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[bytes, bytes]]:
     found = [
-        _JSON,
+        JSON,
         (b"x-pinxit-generation", generation.id.encode()),
         (b"x-pinxit-model", generation.model.encode()),
     ]
@@ -536,7 +544,7 @@ def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[by
     return found
 
 
-async def _send(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
+async def send_parts(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
     length = str(sum(len(part) for part in parts)).encode()
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", length)]})
     for part in parts:

@@ -5,7 +5,9 @@ from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
+from pinxit.api import adapters
 from pinxit.api.errors import STATUS_AND_TYPE
 from pinxit.api.schemas import SCHEMAS, Schema
 
@@ -79,10 +81,14 @@ def openapi_document(app: FastAPI) -> bytes:
     document["paths"]["/v1/images/edits"] = {"post": _edits()}
     document["paths"]["/v1/images/variations"] = {"post": _variations()}
     document["paths"]["/image/{key}"] = {"get": _picture("get_picture"), "head": _picture("head_picture")}
+    document["paths"].update(
+        adapters.paths({route.path for route in app.routes if isinstance(route, Route)}, _errors())
+    )
     document["webhooks"] = {"event": {"post": _webhook()}}
     document["components"] = {
-        "schemas": SCHEMAS,
+        "schemas": {**SCHEMAS, **adapters.SCHEMAS},
         "securitySchemes": {
+            "basic": {"type": "http", "scheme": "basic", "description": "The password, or the name, is the API key."},
             "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer sk-…`"},
             "raw": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`Authorization: sk-…`"},
         },
