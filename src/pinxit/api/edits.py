@@ -19,6 +19,7 @@ from pinxit.api.body import is_form, parse_json_object, read_body
 from pinxit.api.context import header, headers
 from pinxit.api.images import GenerationsEndpoint, ParsedRequest, parse
 from pinxit.api.multipart import Form, parse_form
+from pinxit.api.request_schema import MAX_PICTURES
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.images.decoding import InputPixels, decode, decode_mask, read_header
 from pinxit.images.pixels import Pixels
@@ -28,8 +29,6 @@ from pinxit.keys.model import Caller
 from pinxit.limits.byte_budget import ByteLease
 from pinxit.network.http import RequestFailed
 from pinxit.network.target import UrlRefused
-
-MAX_PICTURES = 16
 
 INTEGERS = frozenset(["n", "output_compression", "partial_images", "seed", "num_inference_steps", "steps"])
 NUMBERS = frozenset(["guidance_scale", "strength", "deadline_seconds"])
@@ -209,8 +208,10 @@ def _of_json(body: Mapping[str, Any]) -> Sent:
     sent = Sent({name: value for name, value in body.items() if name not in ("image", "images", "image_urls", "mask")})
     for name in ("image", "images", "image_urls"):
         value = body.get(name)
-        if value is None:
+        if value is None or value == []:
             continue
+        if sent.images:
+            raise InvalidRequest("image, images and image_urls mean the same: send one of them.", param=name)
         values = value if isinstance(value, list) else [value]
         sent.images += [_source(f"{name}[{place}]", each) for place, each in enumerate(values)]
     if body.get("mask") is not None:

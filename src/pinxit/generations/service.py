@@ -170,11 +170,9 @@ class GenerationService:
         Raises ModelNotFound, PermissionDenied, InvalidValue, RateLimited, Overloaded, StorageUnavailable; the rest
         `Order.answer` raises.
         """
-        order = self.price(caller, request)
+        order = self.price(caller, request, previews)
         if pictures is not None:
             order = order.painted_from(pictures)
-        if previews and not order.entry.capabilities.streaming:
-            raise InvalidValue(f"{order.entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         await self._limiter.count_request(self._parties(caller))
         commission = _Commission(
             caller=caller,
@@ -191,10 +189,12 @@ class GenerationService:
         task.add_done_callback(lambda _: commission.opened.cancel())
         return Order(self, commission, task)
 
-    def price(self, caller: Caller, request: ImageRequest) -> CheckedOrder:
+    def price(self, caller: Caller, request: ImageRequest, previews: int = 0) -> CheckedOrder:
         """What would be painted, and for how much. Raises ModelNotFound, PermissionDenied, InvalidValue."""
         entry = self._catalog.resolve(request.model)
         caller.require_model(request.model, entry.id)
+        if previews and not entry.capabilities.streaming:
+            raise InvalidValue(f"{entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         return entry.check(request)
 
     def standings(self, caller: Caller) -> list[Standing]:
