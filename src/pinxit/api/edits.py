@@ -21,7 +21,7 @@ from pinxit.api.images import GenerationsEndpoint, ParsedRequest, parse
 from pinxit.api.multipart import Form, parse_form
 from pinxit.api.request_schema import MAX_PICTURES
 from pinxit.errors import InvalidRequest, InvalidValue
-from pinxit.images.decoding import InputPixels, decode, decode_mask, read_header
+from pinxit.images.decoding import InputPixels, decode, decode_mask, decoding_bytes, read_header
 from pinxit.images.pixels import Pixels
 from pinxit.images.request import InputPicture
 from pinxit.images.size import Size
@@ -90,7 +90,9 @@ class EditsEndpoint(GenerationsEndpoint):
             mask = None if sent.mask is None else await self._open(sent.mask, lease)
             request = replace(parsed.request, images=images, mask=mask)
             size = services.generations.price(caller, request).paint.size
-            pictures = await asyncio.to_thread(_decode, images, mask, size)
+            to_decode = images if mask is None else (*images, mask)
+            with services.byte_budget.reserve(max(map(decoding_bytes, to_decode))):
+                pictures = await asyncio.to_thread(_decode, images, mask, size)
         lease.grow(pictures.bytes)
         remembered = replace(
             request, images=tuple(image.without_data() for image in images), mask=mask and mask.without_data()

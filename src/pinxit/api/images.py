@@ -342,7 +342,11 @@ class GenerationsEndpoint:
         generation_id = _proposed_generation_id(scope)
         if parsed.manner.is_dry_run:
             on_end()
-            await _send(send, [_estimate(services.generations.price(caller, parsed.request, parsed.manner.partial_images))], [_JSON])
+            await _send(
+                send,
+                [_estimate(services.generations.price(caller, parsed.request, parsed.manner.partial_images))],
+                [_JSON],
+            )
             return
         previews: asyncio.Queue[Preview | None] = asyncio.Queue()
         order = await services.generations.begin(

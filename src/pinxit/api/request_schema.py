@@ -85,15 +85,22 @@ def form_of(schema: Schema) -> Schema:
     left_out = ("images", "image_urls", *_UNWRITABLE)
     properties = {name: _without_null(field) for name, field in schema["properties"].items() if name not in left_out}
     properties = {name: field for name, field in properties.items() if field is not None}
-    properties |= dict.fromkeys(("image", "image[]"), {"type": "array", "items": file, "minItems": 1})
+    most = schema["properties"]["image"]["anyOf"][1]["maxItems"]
+    properties["image"] = {
+        "type": "array",
+        "items": file,
+        "minItems": 1,
+        "maxItems": most,
+        "description": "`image[]`, which some clients send, means the same.",
+    }
+    properties |= {name: {"type": "string"} for name, field in properties.items() if field == _WITHOUT_EFFECT}
     if "mask" in properties:
         properties["mask"] = file
     return {
         "type": "object",
-        "required": schema["required"],
+        "required": [*schema["required"], "image"],
         "properties": properties,
         "additionalProperties": False,
-        "anyOf": [{"required": ["image"]}, {"required": ["image[]"]}],
     }
 
 
@@ -112,6 +119,7 @@ def model_names(names: Sequence[str], of_others: Sequence[str]) -> Schema:
 
 
 _ABSENT: Schema = {"type": "null"}
+_WITHOUT_EFFECT: Schema = {"description": "Without effect here."}
 _NOTHING_YET: Schema = {"type": ["array", "null"], "maxItems": 0}
 _UNWRITABLE = ("usage", "provider", "fallback_models", "loras")
 """Fields of a form that hold JSON: clients write it in many ways, so that they are left out of its schema."""
@@ -244,9 +252,7 @@ def _one_of_the_picture_fields() -> Schema:
         "oneOf": [
             {
                 "required": [name],
-                "properties": {
-                    other: {"not": empty} if other == name else empty for other in names
-                },
+                "properties": {other: {"not": empty} if other == name else empty for other in names},
             }
             for name in names
         ]
@@ -257,7 +263,7 @@ def _one_of_the_picture_fields() -> Schema:
 
 
 def _closed(properties: dict[str, Schema], required: list[str], terms: Terms, *rules: Schema) -> Schema:
-    ignored = {name: {"description": "Without effect here."} for name in terms.ignored if name not in properties}
+    ignored = {name: _WITHOUT_EFFECT for name in terms.ignored if name not in properties}
     schema = {
         "type": "object",
         "required": [*required, *([] if terms.is_default_model else ["model"])],
@@ -272,7 +278,9 @@ def _rules(terms: Terms, properties: dict[str, Schema]) -> list[Schema]:
     kept = {"properties": {"store": {"enum": [True, None]}}}
     not_kept = [_is("response_format", "b64_json"), _is("output_format", "b64_json")]
     if terms.default_delivery in (None, Delivery.B64_JSON):
-        not_kept.append({"properties": {"output_format": {"not": {"const": "url"}}, "response_format": {"not": {"const": "url"}}}})
+        not_kept.append(
+            {"properties": {"output_format": {"not": {"const": "url"}}, "response_format": {"not": {"const": "url"}}}}
+        )
     rules = [
         {"not": {"allOf": [_is("output_format", "url"), _is("response_format", "b64_json")]}},
         {"not": {"allOf": [_is("output_format", "b64_json"), _is("response_format", "url")]}},
@@ -280,7 +288,12 @@ def _rules(terms: Terms, properties: dict[str, Schema]) -> list[Schema]:
         {"anyOf": [kept, *not_kept]},
         {"anyOf": [_empty("num_inference_steps"), _empty("steps")]},
         {"anyOf": [{"properties": {"partial_images": {"enum": [0, None]}}}, _is("stream", True)]},
-        {"anyOf": [{"properties": {"stream": {"enum": [False, None]}}}, {"properties": {"async": {"enum": [False, None]}}}]},
+        {
+            "anyOf": [
+                {"properties": {"stream": {"enum": [False, None]}}},
+                {"properties": {"async": {"enum": [False, None]}}},
+            ]
+        },
     ]
     if "transparent" in properties["background"]["enum"]:
         opaque = {"properties": {"background": {"not": {"const": "transparent"}}}}

@@ -95,7 +95,9 @@ _AMOUNT: Schema = {
 }
 _KEY_CHANGES: dict[str, Schema] = {
     **{name: schema if name == "scopes" else _nullable(schema) for name, schema in _KEY_OPTIONS.items()},
-    "limits": _nullable(_object({name: _nullable(limit) for name, limit in _LIMITS["properties"].items()}, required=[])),
+    "limits": _nullable(
+        _object({name: _nullable(limit) for name, limit in _LIMITS["properties"].items()}, required=[])
+    ),
     "budgets": _nullable(_object(dict.fromkeys(_BUDGETS["properties"], _AMOUNT), required=[])),
 }
 _KEY: dict[str, Schema] = {
@@ -268,7 +270,10 @@ SCHEMAS: dict[str, Schema] = {
             "native_size": _SIZE,
             "aspect_ratios": _map(_SIZE),
             "size_range": _nullable(
-                _object({name: INTEGER for name in ("min_side", "max_side", "multiple_of")} | {"max_pixels": _nullable(INTEGER)})
+                _object(
+                    {name: INTEGER for name in ("min_side", "max_side", "multiple_of")}
+                    | {"max_pixels": _nullable(INTEGER)}
+                )
             ),
             "n": _RANGE,
             "qualities": _map(INTEGER),
@@ -287,7 +292,9 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "Model": _object(_MODEL),
-    "ModelWithSchema": _object({**_MODEL, "request_schema": {"type": "object"}, "edit_schema": _nullable({"type": "object"})}),
+    "ModelWithSchema": _object(
+        {**_MODEL, "request_schema": {"type": "object"}, "edit_schema": _nullable({"type": "object"})}
+    ),
     "ModelList": _object({"object": {"const": "list"}, "data": _array(_ref("Model"))}),
     "Image": _object(
         {
