@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 import pytest
 import schemathesis
 import structlog
+from fastapi import FastAPI
 from hypothesis import strategies
 from jsonschema import Draft202012Validator
-from fastapi import FastAPI
-from schemathesis.engine import Status, from_schema
-from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from schemathesis.config._checks import POSITIVE_DATA_ACCEPTANCE_EXPECTED_STATUSES
 from schemathesis.core.file_samples import FILE_SAMPLES
+from schemathesis.engine import Status, from_schema
+from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from schemathesis.python import asgi
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -139,6 +139,8 @@ BEYOND_SCHEMAS = {
     "PATCH /v1/webhooks/{webhook_id}": "the address is public",
     "POST /v1/webhooks/{webhook_id}/test": "the webhook is active",
     "POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay": "the webhook is active",
+    "POST /v1/images/edits": "a file of the form is a picture, and the mask as large",
+    "POST /v1/images/variations": "a file of the form is a picture",
     "GET /v1/usage": "from is not after to, nor more than a year before it",
 }
 """Operations where a request that its schema allows may be 422, and what the schema cannot say."""

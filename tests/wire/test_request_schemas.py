@@ -141,7 +141,7 @@ OTHERS = st.dictionaries(st.sampled_from([*sorted(FOREIGN)[:3], sorted(DANGEROUS
 @st.composite
 def bodies(draw: st.DrawFn, *, of_edits: bool) -> dict[str, Any]:
     """Mostly good; a field or two are any value at all."""
-    likely = {**LIKELY, **({name: PICTURES for name in ("image", "images", "image_urls")} if of_edits else {})}
+    likely = {**LIKELY, **(dict.fromkeys(("image", "images", "image_urls"), PICTURES) if of_edits else {})}
     if of_edits:
         likely["mask"] = PICTURE
     names = draw(st.lists(st.sampled_from(sorted(likely)), max_size=4, unique=True))

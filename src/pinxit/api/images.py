@@ -26,11 +26,11 @@ from pinxit.api.rations import rate_headers
 from pinxit.api.request_schema import (
     DELIVERIES,
     ENCODINGS,
+    INVISIBLE,
     MAX_GUIDANCE,
     MAX_N,
     MAX_NAME_CHARACTERS,
     MAX_STEPS,
-    INVISIBLE,
     Terms,
 )
 from pinxit.api.streaming import ImageStream

@@ -241,7 +241,7 @@ def _sent_pictures(terms: Terms) -> dict[str, Schema]:
     picture: Schema = {"anyOf": [url, nested]}
     most = min(MAX_PICTURES, can.max_images) if can else MAX_PICTURES
     several = {"type": "array", "items": picture, "maxItems": most}
-    fields = dict.fromkeys(("image", "images", "image_urls"), {"anyOf": [picture, several, _ABSENT]})
+    fields = {key: {"anyOf": [picture, several, _ABSENT]} for key in ("image", "images", "image_urls")}
     return {**fields, "mask": {"anyOf": [picture, _ABSENT]} if can is None or can.mask else _ABSENT}
 
 
@@ -275,13 +275,13 @@ def _closed(properties: dict[str, Schema], required: list[str], terms: Terms, *r
 
 def _rules(terms: Terms, properties: dict[str, Schema]) -> list[Schema]:
     """What fields mean for each other."""
-    kept = {"properties": {"store": {"enum": [True, None]}}}
-    not_kept = [_is("response_format", "b64_json"), _is("output_format", "b64_json")]
+    kept: Schema = {"properties": {"store": {"enum": [True, None]}}}
+    not_kept: list[Schema] = [_is("response_format", "b64_json"), _is("output_format", "b64_json")]
     if terms.default_delivery in (None, Delivery.B64_JSON):
         not_kept.append(
             {"properties": {"output_format": {"not": {"const": "url"}}, "response_format": {"not": {"const": "url"}}}}
         )
-    rules = [
+    rules: list[Schema] = [
         {"not": {"allOf": [_is("output_format", "url"), _is("response_format", "b64_json")]}},
         {"not": {"allOf": [_is("output_format", "b64_json"), _is("response_format", "url")]}},
         {"anyOf": [_empty("output_compression"), _is("output_format", "jpeg", "webp")]},

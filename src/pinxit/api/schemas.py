@@ -271,8 +271,7 @@ SCHEMAS: dict[str, Schema] = {
             "aspect_ratios": _map(_SIZE),
             "size_range": _nullable(
                 _object(
-                    {name: INTEGER for name in ("min_side", "max_side", "multiple_of")}
-                    | {"max_pixels": _nullable(INTEGER)}
+                    dict.fromkeys(("min_side", "max_side", "multiple_of"), INTEGER) | {"max_pixels": _nullable(INTEGER)}
                 )
             ),
             "n": _RANGE,
