@@ -201,7 +201,7 @@ def _size(can: Capabilities | None) -> Schema:
 
 
 def size_pattern(allowed: SizeRange) -> str:
-    """Exactly the sizes of the range; where that would be too long, all sizes, and `size_range` says which are meant."""
+    """Exactly the sizes of the range; where that is too long, all sizes, and `size_range` says which are meant."""
     sides = [str(side) for side in allowed.sides]
     by_heights: dict[tuple[str, ...], list[str]] = {}
     characters = 0

@@ -49,7 +49,7 @@ def read_header(data: bytes) -> InputPicture:
 
 
 def decoding_bytes(picture: InputPicture) -> int:
-    """About how much memory decoding takes at its height: the picture twice, before and behind a step, at four bytes."""
+    """About how much memory decoding takes at its height: the picture twice, before and behind a step."""
     return picture.size.width * picture.size.height * _BYTES_A_PIXEL
 
 
@@ -101,8 +101,7 @@ def _open(picture: InputPicture) -> Image.Image:
 
 
 def _orientation(data: bytes, encoding: Encoding) -> int:
-    """What EXIF says (tag 0x0112 of https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf), without decoding:
-    1, upright, where it says nothing that can be understood.
+    """What EXIF says (tag 0x0112), without decoding: 1, upright, where it says nothing that can be understood.
 
     In a PNG it counts only before the pixels: to look behind them would be to decode them.
     """

@@ -89,9 +89,8 @@ def test_garbled_metadata_is_harmless():
         try:
             picture = read_header(bytes(data))
             pixels = decode(picture, picture.size)
-        except ValueError as refused:
-            assert str(refused)
-        else:
-            understood += 1
-            assert (pixels.width, pixels.height) == (picture.size.width, picture.size.height)
+        except ValueError:
+            continue
+        understood += 1
+        assert (pixels.width, pixels.height) == (picture.size.width, picture.size.height)
     assert understood > 300
