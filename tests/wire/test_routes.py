@@ -250,6 +250,17 @@ async def test_a_strange_method_is_405_with_what_there_is(wire: Front, method: s
     assert response.json()["error"]["type"] == "method_not_allowed"
 
 
+@pytest.mark.parametrize("path", sorted({route.split()[1] for route in EXPECTED}))
+async def test_a_method_that_a_route_lacks_is_405_for_anybody(wire: Front, path: str):
+    declared = {route.split()[0] for route in EXPECTED if route.split()[1] == path}
+    asked = re.sub(r"{\w+:id}", f"img_{MISSING}", path).replace("{model:path}", "fake-1").replace("{key:path}", "x.png")
+    for method in sorted({"HEAD", "OPTIONS", "GET", "POST", "PUT", "PATCH", "DELETE"} - declared):
+        response = await raw(wire, method, asked, {})
+        assert (response.status_code, response.headers["allow"]) == (405, ", ".join(sorted(declared))), method
+        assert response.headers["x-request-id"]
+        assert method != "HEAD" or response.content == b""
+
+
 async def test_no_answer_redirects(wire: Front):
     for path in ("/v1/models/", "/v1/images/", "//v1/models", "/v1/keys/"):
         assert "location" not in (await raw(wire, "GET", path, wire.authorization)).headers

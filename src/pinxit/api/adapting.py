@@ -14,9 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from pinxit.api.body import parse_json_object
 from pinxit.api.conversation import Kept
-from pinxit.api.edits import MAX_PICTURES, EditsEndpoint, Sent, Source
+from pinxit.api.edits import EditsEndpoint, Sent, Source
 from pinxit.api.fields import Fields
 from pinxit.api.images import DANGEROUS, ParsedRequest, parse
+from pinxit.api.request_schema import MAX_PICTURES
 from pinxit.errors import InvalidRequest, InvalidValue, ModelNotFound, NotFound, PermissionDenied
 from pinxit.images.decoding import InputPixels
 from pinxit.keys.model import Caller

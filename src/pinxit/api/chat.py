@@ -26,7 +26,8 @@ from pinxit.api.conversation import Turn, answer_id, read_wish
 from pinxit.api.edits import Source, source_of
 from pinxit.api.errors import render as render_error
 from pinxit.api.fields import Fields
-from pinxit.api.images import ENCODINGS, ParsedRequest
+from pinxit.api.images import ParsedRequest
+from pinxit.api.request_schema import ENCODINGS
 from pinxit.api.streaming import OrderStream, Previews
 from pinxit.backends.interface import Capabilities
 from pinxit.errors import InvalidRequest, InvalidValue, PinxitError

@@ -18,8 +18,9 @@ from pinxit.api.body import is_form, parse_json_object, read_body
 from pinxit.api.context import header, headers
 from pinxit.api.images import GenerationsEndpoint, ParsedRequest, parse
 from pinxit.api.multipart import Form, parse_form
+from pinxit.api.request_schema import MAX_PICTURES
 from pinxit.errors import InvalidRequest, InvalidValue
-from pinxit.images.decoding import InputPixels, decode, decode_mask, read_header
+from pinxit.images.decoding import InputPixels, decode, decode_mask, decoding_bytes, read_header
 from pinxit.images.pixels import Pixels
 from pinxit.images.request import InputPicture
 from pinxit.images.size import Size
@@ -27,8 +28,6 @@ from pinxit.keys.model import Caller
 from pinxit.limits.byte_budget import ByteLease
 from pinxit.network.http import RequestFailed
 from pinxit.network.target import UrlRefused
-
-MAX_PICTURES = 16
 
 INTEGERS = frozenset(["n", "output_compression", "partial_images", "seed", "num_inference_steps", "steps"])
 NUMBERS = frozenset(["guidance_scale", "strength", "deadline_seconds"])
@@ -115,7 +114,9 @@ class EditsEndpoint(GenerationsEndpoint):
         offers = generations.offers(caller, request)
         if not images:
             return parsed, None
-        pictures = await asyncio.to_thread(_decode, images, mask, offers[0].paint.size)
+        to_decode = images if mask is None else (*images, mask)
+        with self._services.byte_budget.reserve(max(map(decoding_bytes, to_decode))):
+            pictures = await asyncio.to_thread(_decode, images, mask, offers[0].paint.size)
         if any(generations.is_remote(offer) for offer in offers):
             pictures = replace(pictures, files=images, mask_file=mask)
         lease.grow(pictures.bytes)
@@ -235,8 +236,10 @@ def _of_json(body: Mapping[str, Any]) -> Sent:
     sent = Sent({name: value for name, value in body.items() if name not in ("image", "images", "image_urls", "mask")})
     for name in ("image", "images", "image_urls"):
         value = body.get(name)
-        if value is None:
+        if value is None or value == []:
             continue
+        if sent.images:
+            raise InvalidRequest("image, images and image_urls mean the same: send one of them.", param=name)
         values = value if isinstance(value, list) else [value]
         sent.images += [source_of(f"{name}[{place}]", each) for place, each in enumerate(values)]
     if body.get("mask") is not None:

@@ -64,7 +64,9 @@ class Fields:
         return None if value is None else bool(value)
 
     def integer(self, name: str, minimum: int, maximum: int, *, outside: Outside = InvalidValue) -> int | None:
-        value = self._typed(name, "a whole number", int)
+        value = self._body.get(name)
+        if not (isinstance(value, float) and value.is_integer()):  # 1.0 is one to most writers of JSON, and to schemas
+            value = self._typed(name, "a whole number", int)
         if value is None:
             return None
         if not minimum <= value <= maximum:

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import hashlib
 import json
-import unicodedata
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,8 +23,19 @@ from pinxit.api.guard import LOST_ANSWER
 from pinxit.api.manner import Manner
 from pinxit.api.manner import parse as parse_manner
 from pinxit.api.rations import rate_headers
+from pinxit.api.request_schema import (
+    DELIVERIES,
+    ENCODINGS,
+    INVISIBLE,
+    MAX_GUIDANCE,
+    MAX_N,
+    MAX_NAME_CHARACTERS,
+    MAX_STEPS,
+    Terms,
+)
 from pinxit.api.routing import fallback_models_of, routing_of
 from pinxit.api.streaming import ImageStream, OrderStream, Previews
+from pinxit.backends.interface import MAX_SEED
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.generations.generation import Generation
@@ -132,11 +143,7 @@ FOREIGN = frozenset(
 """Well-known names of other image APIs: without effect here, and listed in `x-pinxit-ignored`."""
 
 JSON = (b"content-type", b"application/json")
-DELIVERIES = ("url", "b64_json")
-ENCODINGS = ("png", "jpeg", "webp")
-MAX_N = 10
-MAX_SEED = 2**32 - 1
-MAX_NAME_CHARACTERS = 512
+_VISIBLE = re.compile(f"[^{INVISIBLE}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +170,7 @@ def parse(
     style = fields.text("style", max_characters=MAX_NAME_CHARACTERS)
     request = ImageRequest(
         model=_model(fields, settings),
-        prompt=_prompt(fields, settings) if has_prompt else "",
+        prompt=_prompt(fields, settings) if has_prompt else _no_prompt(fields),
         n=_or(fields.integer("n", 1, MAX_N, outside=InvalidRequest), 1),
         delivery=delivery,
         encoding=encoding,
@@ -176,7 +183,7 @@ def parse(
         seed=fields.integer("seed", 0, MAX_SEED),
         negative_prompt=fields.text("negative_prompt", max_characters=settings.max_prompt_characters),
         num_inference_steps=_steps(fields),
-        guidance_scale=fields.number("guidance_scale", 0, 100),
+        guidance_scale=fields.number("guidance_scale", 0, MAX_GUIDANCE),
         strength=fields.number("strength", 0, 1),
         loras=tuple(str(lora) for lora in fields.array("loras") or ()),
         store=_or(fields.boolean("store"), True),
@@ -188,6 +195,16 @@ def parse(
     if not request.store and request.delivery.has_url:
         raise InvalidValue("A picture that is not stored has no URL: ask for b64_json.", param="store")
     return ParsedRequest(request, parse_manner(fields, prefer), tuple(ignored))
+
+
+def terms(settings: Settings, key: ApiKey | None) -> Terms:
+    """What `parse` decides by, as the schemas of requests want it."""
+    return Terms(
+        max_prompt_characters=settings.max_prompt_characters,
+        default_delivery=(key and key.options.default_delivery) or settings.default_delivery,
+        fetches_pictures=settings.fetch_image_urls,
+        ignored=() if key is not None and key.options.strict else sorted(FOREIGN),
+    )
 
 
 def _or(value: T | None, default: T) -> T:
@@ -217,9 +234,15 @@ def _prompt(fields: Fields, settings: Settings) -> str:
         raise InvalidRequest("prompt is missing: say what to paint.", param="prompt")
     prompt = fields.text("prompt", max_characters=settings.max_prompt_characters, outside=InvalidRequest)
     assert prompt is not None
-    if all(character.isspace() or unicodedata.category(character) == "Cf" for character in prompt):
+    if _VISIBLE.search(prompt) is None:
         raise InvalidRequest("prompt is empty: say what to paint.", param="prompt")
     return prompt
+
+
+def _no_prompt(fields: Fields) -> str:
+    if fields.is_set("prompt"):
+        raise InvalidRequest("There is no prompt here; /v1/images/edits takes one.", param="prompt")
+    return ""
 
 
 def _delivery_and_encoding(fields: Fields, settings: Settings, key: ApiKey | None) -> tuple[Delivery, Encoding]:
@@ -248,10 +271,10 @@ def _compression(fields: Fields, encoding: Encoding) -> int | None:
 
 
 def _steps(fields: Fields) -> int | None:
-    steps = fields.integer("num_inference_steps", 1, 1000)
-    alias = fields.integer("steps", 1, 1000)
-    if steps is not None and alias is not None and steps != alias:
-        raise InvalidValue("steps contradicts num_inference_steps: send one of them.", param="steps")
+    steps = fields.integer("num_inference_steps", 1, MAX_STEPS)
+    alias = fields.integer("steps", 1, MAX_STEPS)
+    if steps is not None and alias is not None:
+        raise InvalidValue("steps and num_inference_steps mean the same: send one of them.", param="steps")
     return alias if steps is None else steps
 
 
@@ -312,7 +335,8 @@ class GenerationsEndpoint:
         generation_id = _proposed_generation_id(scope)
         if parsed.manner.is_dry_run:
             on_end()
-            await send_parts(send, [_estimate(services.generations.offers(caller, parsed.request))], [JSON])
+            offers = services.generations.offers(caller, parsed.request, parsed.manner.partial_images)
+            await send_parts(send, [_estimate(offers)], [JSON])
             return
         previews: Previews = asyncio.Queue()
         order = await services.generations.begin(

@@ -28,7 +28,8 @@ from pinxit.api.conversation import Kept, Turn, answer_id, call_id, find_kept, r
 from pinxit.api.edits import Source, source_of
 from pinxit.api.errors import render as render_error
 from pinxit.api.fields import Fields
-from pinxit.api.images import ENCODINGS, MAX_NAME_CHARACTERS, ParsedRequest
+from pinxit.api.images import ParsedRequest
+from pinxit.api.request_schema import ENCODINGS, MAX_NAME_CHARACTERS
 from pinxit.api.streaming import OrderStream, Previews, event
 from pinxit.catalog.catalog import Catalog
 from pinxit.errors import ContentPolicyViolation, InvalidRequest, InvalidValue, ModelNotFound, PinxitError, RateLimited

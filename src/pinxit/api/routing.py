@@ -8,7 +8,7 @@ ROUTING_FIELDS = ("only", "order", "ignore", "allow_fallbacks", "sort", "after_r
 SORTS = ("price", "latency")
 MAX_FALLBACK_MODELS = 5
 MAX_BACKENDS = 32
-_MAX_NAME_CHARACTERS = 256
+MAX_ROUTING_NAME_CHARACTERS = 256
 
 
 def routing_of(fields: Fields) -> Routing:
@@ -37,7 +37,9 @@ def fallback_models_of(fields: Fields) -> tuple[str, ...]:
 
 def _names(fields: Fields, name: str, prefix: str, most: int) -> tuple[str, ...]:
     found = texts(fields, name) or ()
-    if len(found) > most or any(not 1 <= len(text) <= _MAX_NAME_CHARACTERS for text in found):
+    if len(found) > most or any(not 1 <= len(text) <= MAX_ROUTING_NAME_CHARACTERS for text in found):
         full = prefix + name
-        raise InvalidValue(f"{full} has at most {most} names of 1 to {_MAX_NAME_CHARACTERS} characters.", param=full)
+        raise InvalidValue(
+            f"{full} has at most {most} names of 1 to {MAX_ROUTING_NAME_CHARACTERS} characters.", param=full
+        )
     return found

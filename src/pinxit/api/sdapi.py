@@ -25,7 +25,9 @@ from pinxit.api.adapting import (
 )
 from pinxit.api.edits import Sent, Source
 from pinxit.api.fields import Fields
-from pinxit.api.images import DANGEROUS, MAX_N, MAX_NAME_CHARACTERS, MAX_SEED, ParsedRequest
+from pinxit.api.images import DANGEROUS, ParsedRequest
+from pinxit.api.request_schema import MAX_N, MAX_NAME_CHARACTERS
+from pinxit.backends.interface import MAX_SEED
 from pinxit.catalog.catalog import Catalog
 from pinxit.catalog.entry import Entry
 from pinxit.errors import InvalidRequest, InvalidValue, ModelNotFound, PermissionDenied

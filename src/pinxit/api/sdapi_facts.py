@@ -14,7 +14,8 @@ from pinxit.api.auth import authenticate
 from pinxit.api.body import read_json_object
 from pinxit.api.context import Services
 from pinxit.api.fields import Fields
-from pinxit.api.images import JSON, MAX_NAME_CHARACTERS, send_parts
+from pinxit.api.images import JSON, send_parts
+from pinxit.api.request_schema import MAX_NAME_CHARACTERS
 from pinxit.api.sdapi import SAMPLER, list_checkpoints
 from pinxit.errors import InvalidValue
 from pinxit.generations.generation import Generation

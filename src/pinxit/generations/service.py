@@ -189,18 +189,15 @@ class GenerationService:
         Raises ModelNotFound, PermissionDenied, InvalidValue, RateLimited, Overloaded, StorageUnavailable; the rest
         `Order.answer` raises.
         """
-        offers = self.offers(caller, request)
+        offers = self.offers(caller, request, previews)
         if pictures is not None:
             offers = self._begun_from(offers, pictures)
-        order = offers[0]
-        if previews and not order.entry.capabilities.streaming:
-            raise InvalidValue(f"{order.entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         await self._limiter.count_request(self._parties(caller))
         commission = _Commission(
             caller=caller,
             offers=tuple(offers),
             ticket=self._gate.admit(),
-            generation=self._plan(caller, order, request_id, generation_id, deadline_seconds),
+            generation=self._plan(caller, offers[0], request_id, generation_id, deadline_seconds),
             repeat=repeat,
             previews=previews,
             on_progress=on_progress,
@@ -215,7 +212,7 @@ class GenerationService:
         """What would be painted, and for how much. Raises ModelNotFound, PermissionDenied, InvalidValue."""
         return self.offers(caller, request)[0]
 
-    def offers(self, caller: Caller, request: ImageRequest) -> list[CheckedOrder]:
+    def offers(self, caller: Caller, request: ImageRequest, previews: int = 0) -> list[CheckedOrder]:
         """The order for each backend that could paint it, in the order in which they are asked; then for those of the
         models to fall back to. Raises ModelNotFound, PermissionDenied, InvalidValue.
         """
@@ -231,6 +228,8 @@ class GenerationService:
                 continue
             with suppress(InvalidValue):  # a model that cannot do this order is none to fall back to
                 offers += self._arranged(caller, other, request, first_seed)
+        if previews and not offers[0].entry.capabilities.streaming:
+            raise InvalidValue(f"{entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         return offers
 
     def _arranged(self, caller: Caller, entry: Entry, request: ImageRequest, first_seed: int) -> list[CheckedOrder]:
