@@ -109,8 +109,6 @@ def test_the_scopes_are_there():
 
 
 NOT_YET = [
-    ({"provider": {"only": ["a"]}}, "provider"),
-    ({"fallback_models": ["a"]}, "fallback_models"),
     ({"strength": 0.5}, "strength"),
     ({"loras": ["a"]}, "loras"),
 ]

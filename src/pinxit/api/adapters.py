@@ -360,8 +360,9 @@ def _operation(
 ) -> Schema:
     success: Schema = {"description": "The answer.", "content": {"application/json": {"schema": _ref(answer)}}}
     if events:
-        stream = {"type": "string", "contentMediaType": "text/event-stream"}
-        success["content"]["text/event-stream"] = {"schema": stream, "x-event-data": _ref(events)}
+        data = {"type": "string", "contentMediaType": "application/json", "contentSchema": _ref(events)}
+        event = {"type": "object", "required": ["data"], "properties": {"event": {"type": "string"}, "data": data}}
+        success["content"]["text/event-stream"] = {"schema": event}
     operation: Schema = {
         "operationId": id_,
         "summary": summary,

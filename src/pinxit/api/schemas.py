@@ -261,6 +261,7 @@ SCHEMAS: dict[str, Schema] = {
             "quality": STRING,
             "cost": {"type": "number", "description": "US dollars."},
             "cost_details": _object({"cost_micros": INTEGER, "images": INTEGER}),
+            "route": _array(_object({"backend": STRING, "model": STRING, "cost": {"type": "number"}})),
         }
     ),
     "Capabilities": _object(

@@ -23,6 +23,7 @@ from pinxit.errors import (
     BackendUnavailable,
     DeadlineExceeded,
     InvalidValue,
+    ModelNotFound,
     NotFound,
     OrderCancelled,
     Overloaded,
@@ -221,7 +222,7 @@ class GenerationService:
         caller.require_model(request.model, entry.id)
         offers = self._arranged(caller, entry, request, first_seed)
         for name in request.fallback_models or entry.fallback_models:
-            other = self._catalog.resolve(name)
+            other = self._resolve_fallback(name)
             if name in request.fallback_models:
                 caller.require_model(name, other.id)
             elif not caller.may_use_model(name, other.id):
@@ -231,6 +232,12 @@ class GenerationService:
         if previews and not offers[0].entry.capabilities.streaming:
             raise InvalidValue(f"{entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         return offers
+
+    def _resolve_fallback(self, name: str) -> Entry:
+        try:
+            return self._catalog.resolve(name)
+        except ModelNotFound as error:
+            raise ModelNotFound(error.message, param="fallback_models") from error
 
     def _arranged(self, caller: Caller, entry: Entry, request: ImageRequest, first_seed: int) -> list[CheckedOrder]:
         offers = entry.offers(request, first_seed=first_seed)
