@@ -18,7 +18,10 @@ from pinxit.errors import BackendUnavailable, InvalidValue, PinxitError
 
 REFUSALS = frozenset({"moderation_blocked", "content_policy_violation", "contentfilter", "content_filter"})
 """Values of `error.code`, in lower case."""
-OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+OUT_OF_CREDIT = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits"}
+    | {"budget_exceeded"}
+)
 UNKNOWN_MODEL = frozenset({"model_not_found", "deploymentnotfound"})
 PARAMETERS = frozenset(
     {"prompt", "n", "size", "quality", "background", "moderation", "output_format", "output_compression", "image"}
@@ -27,10 +30,10 @@ PARAMETERS = frozenset(
 """Those that are called the same here."""
 
 
-def edit_call(path: str, fields: Mapping[str, Any], order: PaintOrder) -> Call:
-    """A form with the pictures to begin from, and the mask."""
-    parts = [Part(name, str(value)) for name, value in fields.items()]
-    parts += [file_part("image[]", picture.data) for picture in order.asked.images]
+def edit_call(path: str, fields: Mapping[str, Any], order: PaintOrder, name: str = "image[]") -> Call:
+    """A form with the pictures to begin from, each called `name`, and the mask."""
+    parts = [Part(field, str(value)) for field, value in fields.items()]
+    parts += [file_part(name, picture.data) for picture in order.asked.images]
     if order.asked.mask is not None:
         parts.append(file_part("mask", order.asked.mask.data))
     return Call("POST", path, form=tuple(parts))
@@ -57,13 +60,13 @@ def read_datum(datum: Mapping[str, Any]) -> Picture:
 def read_openai_error(title: str, answer: Answer) -> PinxitError:
     """`{"error": {"message", "type", "param", "code"}}`; https://developers.openai.com/docs/guides/error-codes."""
     error = error_object(answer)
-    code = str(error.get("code") or error.get("type") or "").lower()
-    if code in REFUSALS:
+    codes = {str(error.get(name)).lower() for name in ("code", "type")}
+    if codes & REFUSALS:
         stage, categories = _moderation(error)
         return refusal(title, answer.message(), stage=stage, categories=categories)
-    if code in OUT_OF_CREDIT:
+    if codes & OUT_OF_CREDIT:
         return BackendUnavailable(f"This server's account at {title} is out of credit. Nothing was charged.")
-    if code in UNKNOWN_MODEL:
+    if codes & UNKNOWN_MODEL:
         return BackendUnavailable(f"{title} does not have this model for this server's account. Nothing was charged.")
     found = error_of_status(title, answer)
     if isinstance(found, InvalidValue) and error.get("param") in PARAMETERS:
