@@ -22,7 +22,7 @@ OUT_OF_CREDIT = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits"}
     | {"budget_exceeded"}
 )
-UNKNOWN_MODEL = frozenset({"model_not_found", "deploymentnotfound"})
+UNKNOWN_MODEL = frozenset({"model_not_found", "model_not_available", "deploymentnotfound"})
 PARAMETERS = frozenset(
     {"prompt", "n", "size", "quality", "background", "moderation", "output_format", "output_compression", "image"}
     | {"mask", "seed", "style", "negative_prompt"}
