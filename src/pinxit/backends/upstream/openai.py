@@ -6,7 +6,7 @@ leave the tokens of the prompt and of pictures to begin from out, are those of `
 quality, since it may come to that.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder
@@ -100,7 +100,7 @@ class OpenAI(Provider):
 
     name = "openai"
     title = "OpenAI"
-    documentation = (
+    documentation: ClassVar[Sequence[str]] = (
         "https://developers.openai.com/api/reference/resources/images/methods/generate (2026-11-22)",
         "https://developers.openai.com/docs/guides/image-generation (2026-11-22)",
         "https://developers.openai.com/docs/guides/error-codes (2026-11-22)",
@@ -112,7 +112,7 @@ class OpenAI(Provider):
     base64_keys = ("b64_json",)
     applies_compression = True
     option_names = frozenset({"organization", "project"})
-    models: ClassVar = (
+    models: ClassVar[Sequence[UpstreamModel]] = (
         gpt_image("gpt-image-2.6-flare", "GPT Image 2.6 Flare, the fast one.", 1_793_750_400, GPT_IMAGE_2_5),
         gpt_image("gpt-image-2.6-sunburst", "GPT Image 2.6 Sunburst, the precise one.", 1_793_750_400, GPT_IMAGE_2_5),
         gpt_image("gpt-image-2.5-flare", "GPT Image 2.5 Flare, the fast one.", 1_788_825_600, GPT_IMAGE_2_5),
