@@ -1,7 +1,8 @@
 """AUTOMATIC1111's stable-diffusion-webui, started with `--api --api-auth`: `/sdapi/v1`.
 
-Read on 2026-11-22 from its sources on GitHub, `modules/api/api.py` (0050a35) and `modules/api/models.py` (008a8e7);
-Forge and SD.Next serve the same routes. There is no official client, and the program itself was not run beside this.
+Read on 2026-11-22 from its sources on GitHub, `modules/api/api.py` (2fec947) and `modules/api/models.py` (008a8e7);
+Forge and SD.Next serve the same routes. Older versions answer an unknown sampler with 404. There is no official client,
+and the program itself was not run beside this.
 
 The body is a pydantic model that ignores unknown fields; a wrong type is FastAPI's 422. Sides are rounded down to whole
 eighths, as the latent's are. Of the fields, those that people send are checked here, the others are let through as
@@ -84,7 +85,14 @@ class SimulatedA1111(Simulated):
 
     async def progress(self, request: web.Request) -> web.Response:
         state = {"skipped": False, "interrupted": False, "job": "", "job_count": 0, "sampling_step": 0}
-        told = {"progress": 0.0, "eta_relative": 0.0, "state": state, "current_image": None, "textinfo": None}
+        told = {
+            "progress": 0.0,
+            "eta_relative": 0.0,
+            "state": state,
+            "current_image": None,
+            "textinfo": None,
+            "current_task": None,
+        }
         return self.unauthorised(request) or web.json_response(told)
 
     async def interrupt(self, request: web.Request) -> web.Response:
@@ -102,20 +110,21 @@ class SimulatedA1111(Simulated):
     def order(self, request: web.Request, known: Mapping[str, Check]) -> web.Response:
         if refused := self.unauthorised(request):
             return refused
-        body = {name: value for name, value in self.calls[-1].json.items() if value is not None}
+        given = self.calls[-1].json
+        if not isinstance(given, dict):
+            missing = {"loc": ["body"], "msg": "field required", "type": "value_error.missing"}
+            return web.json_response({"detail": [missing]}, status=422)
+        body = {name: value for name, value in given.items() if value is not None}
         if details := wrong_types(body, known):
             return web.json_response({"detail": details}, status=422)
-        if body.get("sampler_name", "Euler") not in SAMPLERS:
-            return http_error(404, "Sampler not found")
-        if "init_images" in known:
-            if not body.get("init_images"):
-                return http_error(404, "Init image not found")
-            given = [*body["init_images"], *([body["mask"]] if "mask" in body else [])]
-            if any((data_url(value) or picture_base64(value)) is None for value in given):
-                return http_error(500, "Invalid encoded image")
+        if "init_images" in known and not body.get("init_images"):
+            return http_error(404, "Init image not found")
+        if self.outcome is Outcome.BAD_REQUEST or body.get("sampler_name", "Euler") not in SAMPLERS:
+            return http_error(400, "Sampler not found")
+        pictures = [*body.get("init_images", []), *([body["mask"]] if "mask" in body else [])]
+        if any((data_url(value) or picture_base64(value)) is None for value in pictures):
+            return http_error(500, "Invalid encoded image")
         checkpoint = body.get("override_settings", {}).get("sd_model_checkpoint", self.options["sd_model_checkpoint"])
-        if self.outcome is Outcome.BAD_REQUEST:
-            return http_error(404, "Sampler not found")
         if self.outcome is not Outcome.PAINT or not any(title.startswith(checkpoint) for title in self.models):
             told = "CUDA out of memory." if self.outcome is not Outcome.PAINT else "could not find checkpoint"
             kind = "OutOfMemoryError" if self.outcome is not Outcome.PAINT else "RuntimeError"
@@ -149,8 +158,9 @@ class SimulatedA1111(Simulated):
             "index_of_first_image": 0,
             "job_timestamp": "20261122000000",
         }
+        hidden = {} if body.get("include_init_images") else {"init_images": None, "mask": None}
         shown = images if body.get("send_images", True) else []
-        return web.json_response({"images": shown, "parameters": dict(body), "info": json.dumps(info)})
+        return web.json_response({"images": shown, "parameters": {**body, **hidden}, "info": json.dumps(info)})
 
     def unauthorised(self, request: web.Request) -> web.Response | None:
         given = request.headers.get("Authorization")

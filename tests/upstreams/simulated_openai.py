@@ -73,7 +73,7 @@ class SimulatedOpenai(Simulated):
     async def generate(self, request: web.Request) -> web.Response:
         if refused := self.unauthorised(request):
             return refused
-        if request.content_type != "application/json":
+        if request.content_type != "application/json" or not isinstance(self.calls[-1].json, dict):
             return self.error(415, "Unsupported content type; expected 'application/json'.", "invalid_request_error")
         body = {name: value for name, value in self.calls[-1].json.items() if value is not None}
         return self.paint(request, body, generation_fields(self.asked_for(request, body)), [])

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -202,6 +203,95 @@ async def test_infron_task() -> None:
             assert [each["status"] for each in told] == ["in_progress", last, last]
             assert there.painted == 1
         assert told[-1]["fail_reason"] == "upstream 400"
+
+
+IMAGE = base64.b64encode(picture(96, 64)).decode()
+DATA_URL = f"data:image/png;base64,{IMAGE}"
+EDITS = [
+    Order(
+        SimulatedGoogle,
+        "/v1/models/gemini-2.5-flash-image:generateContent",
+        {
+            "contents": [{"parts": [{"text": "a hat"}, {"inlineData": {"mimeType": "image/png", "data": IMAGE}}]}],
+            "generationConfig": {"responseModalities": ["TEXT", "IMAGE"]},
+        },
+        (1248, 832),
+        ("candidates", 0, "content", "parts", 0, "inlineData", "data"),
+        {"x-goog-api-key": SimulatedGoogle.credential},
+    ),
+    Order(
+        SimulatedOpenrouter,
+        "/api/v1/images",
+        {
+            "model": "google/gemini-2.5-flash-image",
+            "prompt": "a hat",
+            "size": "1024x1024",
+            "input_references": [{"type": "image_url", "image_url": {"url": DATA_URL}}],
+        },
+        (1024, 1024),
+        ("data", 0, "b64_json"),
+        bearer(SimulatedOpenrouter),
+    ),
+    Order(
+        SimulatedTogether,
+        "/v1/images/generations",
+        {
+            "model": "black-forest-labs/FLUX.1-kontext-pro",
+            "prompt": "a hat",
+            "image_url": DATA_URL,
+            "response_format": "base64",
+        },
+        (1024, 1024),
+        ("data", 0, "b64_json"),
+        bearer(SimulatedTogether),
+    ),
+    Order(
+        SimulatedXai,
+        "/v1/images/edits",
+        {
+            "model": "grok-imagine-image-2.0",
+            "prompt": "a hat",
+            "images": [{"type": "image_url", "url": DATA_URL}, {"url": DATA_URL}],
+            "response_format": "b64_json",
+            "resolution": "2k",
+        },
+        (2048, 2048),
+        ("data", 0, "b64_json"),
+        bearer(SimulatedXai),
+    ),
+    Order(
+        SimulatedInfron,
+        "/v1/images/edits",
+        {
+            "model": "google/nano-banana-image-to-image",
+            "prompt": "a hat",
+            "image_urls": [DATA_URL],
+            "output_format": "b64_json",
+        },
+        (1024, 1024),
+        ("data", 0, "b64_json"),
+        bearer(SimulatedInfron),
+    ),
+    Order(
+        SimulatedA1111,
+        "/sdapi/v1/img2img",
+        {"prompt": "a hat", "init_images": [DATA_URL], "mask": IMAGE, "denoising_strength": 0.6, "width": 100},
+        (96, 512),
+        ("images", 0),
+        {"Authorization": encode_basic_auth(*SimulatedA1111.credential.split(":"))},
+    ),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda order: order.provider.name)
+async def test_paints_from_a_picture(edit: Order) -> None:
+    await test_paints(edit)
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda order: order.provider.name)
+async def test_what_is_no_picture_is_found_wrong(edit: Order) -> None:
+    body = json.loads(json.dumps(edit.body).replace(IMAGE, base64.b64encode(b"no picture").decode()))
+    await expect(edit, Outcome.PAINT, None, body, edit.headers)
 
 
 async def test_openai_edit() -> None:
