@@ -18,6 +18,11 @@ from aiohttp import encode_basic_auth, web
 from simulated import Outcome, Simulated, picture
 from strict import Check, anything, data_url, flag, many, number, picture_base64, text, whole
 
+from pinxit.backends.interface import Capabilities, ModelSpec, Range
+from pinxit.backends.upstream._provider import UpstreamModel
+from pinxit.images.request import Encoding
+from pinxit.images.size import Size
+
 SAMPLERS = ("DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "Euler a", "Euler", "LMS", "Heun", "DDIM", "UniPC", "LCM")
 NO_ACCOUNTS = "a program of one's own has no accounts"
 
@@ -41,8 +46,25 @@ class SimulatedA1111(Simulated):
 
     def __init__(self) -> None:
         super().__init__()
-        self.options: dict[str, Any] = {"sd_model_checkpoint": self.models[0], "samples_format": "png"}
+        self.settings: dict[str, Any] = {"sd_model_checkpoint": self.models[0], "samples_format": "png"}
         self.interrupts = 0
+
+    def configured_models(self) -> Sequence[UpstreamModel]:
+        sizes = (Size(512, 512), Size(768, 512))
+        can = Capabilities(
+            sizes=sizes,
+            default_size=sizes[0],
+            native_size=sizes[0],
+            num_inference_steps=Range(1, 60, 20),
+            guidance_scale=Range(1, 20, 7),
+            negative_prompt=True,
+            encodings=(Encoding.PNG,),
+            edits=True,
+            max_images=1,
+            strength=Range(0.05, 1, 0.75),
+        )
+        names = [title.split(".safetensors")[0] for title in self.models]
+        return [UpstreamModel(ModelSpec(name, "A checkpoint.", can, "upstream", "unknown", 0)) for name in names]
 
     def routes(self) -> Sequence[web.RouteDef]:
         return [
@@ -75,12 +97,12 @@ class SimulatedA1111(Simulated):
         return self.unauthorised(request) or web.json_response(rows)
 
     async def show_options(self, request: web.Request) -> web.Response:
-        return self.unauthorised(request) or web.json_response(self.options)
+        return self.unauthorised(request) or web.json_response(self.settings)
 
     async def set_options(self, request: web.Request) -> web.Response:
         if refused := self.unauthorised(request):
             return refused
-        self.options.update(self.calls[-1].json)
+        self.settings.update(self.calls[-1].json)
         return web.json_response(None)
 
     async def progress(self, request: web.Request) -> web.Response:
@@ -124,7 +146,7 @@ class SimulatedA1111(Simulated):
         pictures = [*body.get("init_images", []), *([body["mask"]] if "mask" in body else [])]
         if any((data_url(value) or picture_base64(value)) is None for value in pictures):
             return http_error(500, "Invalid encoded image")
-        checkpoint = body.get("override_settings", {}).get("sd_model_checkpoint", self.options["sd_model_checkpoint"])
+        checkpoint = body.get("override_settings", {}).get("sd_model_checkpoint", self.settings["sd_model_checkpoint"])
         if self.outcome is not Outcome.PAINT or not any(title.startswith(checkpoint) for title in self.models):
             told = "CUDA out of memory." if self.outcome is not Outcome.PAINT else "could not find checkpoint"
             kind = "OutOfMemoryError" if self.outcome is not Outcome.PAINT else "RuntimeError"
@@ -136,7 +158,7 @@ class SimulatedA1111(Simulated):
         count = body.get("n_iter", 1) * body.get("batch_size", 1)
         seed = body.get("seed", -1)
         seed = 1234567890 if seed == -1 else seed
-        encoding = {"jpg": "jpeg"}.get(self.options["samples_format"], self.options["samples_format"])
+        encoding = {"jpg": "jpeg"}.get(self.settings["samples_format"], self.settings["samples_format"])
         prompt = body.get("prompt", "")
         images = [
             base64.b64encode(picture(width, height, encoding, f"{prompt} {seed + number}")).decode()
