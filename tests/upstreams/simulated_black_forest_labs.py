@@ -24,11 +24,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from checking import Accepts, Problem, Wrong, problems
+from hosting import Host
 from PIL import Image, UnidentifiedImageError
-
-from upstreams.checking import Accepts, Problem, Wrong, problems
-from upstreams.hosting import Host
-from upstreams.simulated import Outcome, Simulated, picture
+from simulated import Outcome, Simulated, picture
 
 COMMON = {
     "prompt": Accepts(required=True),
