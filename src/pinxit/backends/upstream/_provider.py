@@ -11,7 +11,7 @@ called in worker threads and may take their time, but must not wait for anything
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -29,6 +29,8 @@ from pinxit.errors import (
     OutcomeUnknown,
     PinxitError,
 )
+from pinxit.images.price import PriceList, PriceRule
+from pinxit.images.size import Size
 from pinxit.network.pooled import Part
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Call",
     "Done",
     "Part",
+    "Pending",
     "Picture",
     "Provider",
     "Step",
@@ -47,13 +50,16 @@ __all__ = [
     "file_part",
     "media_type",
     "micros",
+    "price_by_megapixel",
     "refusal",
     "retry_after",
+    "seed_within",
 ]
 
 DOUBTFUL = frozenset({408, 502, 504, 520, 521, 522, 523, 524})
 """A gateway says that it has lost the answer: what is behind it may have painted."""
 MAX_RETRY_AFTER_SECONDS = 300.0
+MEGAPIXEL = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +128,20 @@ class Again:
     cancel: Call | None = None
     progress: float = 0.0
     """0 to 1, where the provider says."""
+    cost_micros: int | None = None
+    """Of the whole job, where this answer says it and the last one does not."""
 
 
-Step = Done | Again
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The job that was asked for is still under way: ask for it as before, after `seconds` (None: as before, too)."""
+
+    seconds: float | None = None
+    progress: float = 0.0
+    """0 to 1, where the provider says."""
+
+
+Step = Done | Again | Pending
 
 
 class Provider(ABC):
@@ -235,6 +252,22 @@ def refusal(title: str, said: str = "", *, stage: str = "input", categories: Seq
 def micros(usd: float | str) -> int:
     """US dollars as published, in micro-dollars."""
     return round(float(usd) * 1_000_000)
+
+
+def price_by_megapixel(sizes: Iterable[Size], first: str, further: str) -> PriceList:
+    """A rule for each size: the first megapixel (2²⁰ pixels) at `first` US dollars, each further one begun at
+    `further`.
+    """
+    rules = []
+    for size in sizes:
+        megapixels = max(1, -(-size.width * size.height // MEGAPIXEL))
+        rules.append(PriceRule(micros(first) + (megapixels - 1) * micros(further), str(size)))
+    return PriceList((PriceRule(max(rule.micros for rule in rules)), *rules))
+
+
+def seed_within(seed: int, minimum: int, maximum: int) -> int:
+    """The seed if the provider takes it, or one that it takes instead, always the same for the same seed."""
+    return seed if minimum <= seed <= maximum else minimum + seed % (maximum - minimum + 1)
 
 
 def media_type(data: bytes) -> str:
