@@ -12,7 +12,7 @@ called in worker threads and may take their time, but must not wait for anything
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import pybase64
@@ -29,7 +29,10 @@ from pinxit.errors import (
     OutcomeUnknown,
     PinxitError,
 )
+from pinxit.images.decoding import decode_mask
+from pinxit.images.encoding import encode
 from pinxit.images.price import PriceList, PriceRule
+from pinxit.images.request import Encoding, InputPicture
 from pinxit.images.size import Size
 from pinxit.network.pooled import Part
 
@@ -48,6 +51,7 @@ __all__ = [
     "data_url",
     "error_of_status",
     "file_part",
+    "mask_part",
     "media_type",
     "micros",
     "price_by_megapixel",
@@ -281,6 +285,14 @@ def file_part(name: str, data: bytes) -> Part:
     """A picture as a file of a form."""
     kind = media_type(data)
     return Part(name, data, f"image.{kind.removeprefix('image/')}", kind)
+
+
+def mask_part(mask: InputPicture, size: Size, *, is_painted_white: bool = True) -> Part:
+    """A mask in black and white, in the size of the picture it is for, as a file of a form."""
+    pixels = decode_mask(mask, size)
+    painted, kept = (255, 0) if is_painted_white else (0, 255)
+    table = bytes(painted if value >= 128 else kept for value in range(256))
+    return file_part("mask", encode(replace(pixels, data=pixels.data.translate(table)), Encoding.PNG))
 
 
 def data_url(data: bytes) -> str:
