@@ -30,6 +30,7 @@ from pinxit.backends.upstream._provider import (
     Done,
     Pending,
     Picture,
+    Proceed,
     Provider,
     Step,
     UpstreamModel,
@@ -163,11 +164,12 @@ class UpstreamBackend(Backend):
         deadline = monotonic() + self._limits.timeout_seconds
         try:
             call = await asyncio.to_thread(self._provider.build_request, order, model)
-            answer = await self._ask(call, deadline)
-            step = await self._read(answer, order)
+            step = await self._read(await self._ask(call, deadline), order)
+            if isinstance(step, Proceed):
+                step = await self._read(await self._ask(step.call, deadline), order)
             if isinstance(step, Again):
                 step = await self._poll(step, order, deadline)
-            if isinstance(step, Pending):
+            if not isinstance(step, Done):
                 raise BackendError(f"The answer of {self._title} names no job to ask for.")
             pictures = zip(step.pictures, order.seeds, strict=False)
             return [await self._file(picture, order, seed, deadline) for picture, seed in pictures], step
@@ -211,6 +213,8 @@ class UpstreamBackend(Backend):
                     continue
                 failures = 0
                 after = await self._read_poll(answer, order)
+                if isinstance(after, Proceed):
+                    raise BackendError(f"The answer of {self._title} belongs to no job.")
                 if isinstance(after, Pending):
                     step = replace(step, seconds=step.seconds if after.seconds is None else after.seconds)
                     continue

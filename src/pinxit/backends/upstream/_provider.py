@@ -45,6 +45,7 @@ __all__ = [
     "Part",
     "Pending",
     "Picture",
+    "Proceed",
     "Provider",
     "Step",
     "UpstreamModel",
@@ -123,6 +124,13 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Proceed:
+    """What was sent has prepared the way, a picture that was uploaded for example: now `call` paints."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
     """A job is under way: ask for it by `call` after `seconds`. `cancel`: how it is given up."""
 
@@ -145,7 +153,7 @@ class Pending:
     """0 to 1, where the provider says."""
 
 
-Step = Done | Again | Pending
+Step = Done | Proceed | Again | Pending
 
 
 class Provider(ABC):
