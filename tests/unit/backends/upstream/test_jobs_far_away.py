@@ -1,23 +1,16 @@
 """Jobs that are asked for until they are done: what becomes of them when a poll is not answered as it should be."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from ipaddress import ip_network
-
 import pytest
 from aiohttp import web
+from reaching import order_of, paint, reaching
 from simulated_black_forest_labs import SimulatedBlackForestLabs
 
-from pinxit.backends.interface import Asked, PaintedFile, PaintEvent, PaintOrder, PaintUsage
-from pinxit.backends.upstream._base import Limits, UpstreamBackend
-from pinxit.backends.upstream._provider import Access, price_by_megapixel, seed_within
-from pinxit.backends.upstream.black_forest_labs import BlackForestLabs
+from pinxit.backends.interface import PaintedFile, PaintUsage
+from pinxit.backends.upstream._provider import price_by_megapixel, seed_within
 from pinxit.errors import BackendError, OutcomeUnknown
-from pinxit.images.request import Encoding
 from pinxit.images.size import Size
-from pinxit.runners.checked import paint_checked
 
-ORDER = PaintOrder("flux-2-pro", "a fox", Size(1024, 1024), (7,), 1, asked=Asked(encoding=Encoding.JPEG))
+MODEL = "flux-2-pro"
 
 
 class Strange(SimulatedBlackForestLabs):
@@ -33,44 +26,27 @@ class Strange(SimulatedBlackForestLabs):
         return web.json_response(document, status=status)
 
 
-@asynccontextmanager
-async def painting(server: SimulatedBlackForestLabs) -> AsyncIterator[UpstreamBackend]:
-    async with server.serving():
-        provider = BlackForestLabs(Access(f"{server.url}/v1", server.credential))
-        networks = (ip_network("127.0.0.0/8"),)
-        backend = UpstreamBackend("bfl", provider, limits=Limits(poll_seconds=0), allowed_networks=networks)
-        await backend.open()
-        try:
-            yield backend
-        finally:
-            await backend.close()
-
-
-async def paint(backend: UpstreamBackend) -> list[PaintEvent]:
-    return [event async for event in paint_checked(backend, ORDER)]
-
-
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 500, 503])
 async def test_a_poll_that_is_turned_away_leaves_the_outcome_open(status: int):
     server = Strange()
     server.said = status, {"detail": "no"}
-    async with painting(server) as backend:
+    async with reaching(server) as backend:
         with pytest.raises(OutcomeUnknown):
-            await paint(backend)
+            await paint(backend, order_of(backend, MODEL))
 
 
 @pytest.mark.parametrize("document", [{}, {"status": "Lunch"}, {"status": "Ready", "result": None}, [], None])
 async def test_a_poll_that_cannot_be_read_ends_the_job(document: object):
     server = Strange()
     server.said = 200, document
-    async with painting(server) as backend:
+    async with reaching(server) as backend:
         with pytest.raises(BackendError):
-            await paint(backend)
+            await paint(backend, order_of(backend, MODEL))
 
 
 async def test_what_the_job_costs_is_remembered_from_its_first_answer():
-    async with painting(SimulatedBlackForestLabs()) as backend:
-        events = await paint(backend)
+    async with reaching(SimulatedBlackForestLabs()) as backend:
+        events = await paint(backend, order_of(backend, MODEL))
     assert [event.cost_micros for event in events if isinstance(event, PaintUsage)] == [30_000]
     assert [event.seed for event in events if isinstance(event, PaintedFile)] == [7]
 
