@@ -24,6 +24,11 @@ from checking import Accepts, Wrong, problems, read_form
 from PIL import Image
 from simulated import Outcome, Simulated, picture
 
+from pinxit.backends.interface import Capabilities, ModelSpec, Range
+from pinxit.backends.upstream._provider import UpstreamModel
+from pinxit.images.request import Encoding
+from pinxit.images.size import Size
+
 CHECKPOINTS = ("sd_xl_base_1.0.safetensors", "v1-5-pruned-emaonly-fp16.safetensors")
 SAMPLERS = ("euler", "euler_ancestral", "heun", "dpm_2", "lms", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "ddim")
 SCHEDULERS = ("simple", "sgm_uniform", "karras", "exponential", "ddim_uniform", "beta", "normal", "linear_quadratic")
@@ -98,6 +103,26 @@ class SimulatedComfyui(Simulated):
         self._runs: dict[str, Run] = {}
         self._files: dict[tuple[str, str, str], bytes] = {}
         """By type (`output`, `input`), folder and name."""
+
+    def configured_models(self) -> Sequence[Any]:
+        """Its checkpoints, as an operator would describe them."""
+        sides = Size(1024, 1024), Size(832, 1216)
+        can = Capabilities(
+            sizes=sides,
+            default_size=sides[0],
+            native_size=sides[0],
+            num_inference_steps=Range(1, 100, 20),
+            guidance_scale=Range(0, 30, 7),
+            negative_prompt=True,
+            encodings=(Encoding.PNG,),
+            edits=True,
+            max_images=1,
+            strength=Range(0, 1, 0.75),
+        )
+        return [
+            UpstreamModel(ModelSpec(name, f"The checkpoint {name}.", can, "local", "unknown", 0))
+            for name in CHECKPOINTS
+        ]
 
     def routes(self) -> Sequence[web.RouteDef]:
         return [

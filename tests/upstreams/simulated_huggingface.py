@@ -3,8 +3,9 @@
 `Authorization: Bearer …`. The provider `hf-inference` is asked at `/hf-inference/models/{model}` with `inputs` and
 `parameters` and answers with the raw picture at once; a picture to edit goes in as base64 in `inputs`, or raw if there
 are no parameters. Other providers are reached through the same host at `/{provider}/…` in their own form; of these
-`fal-ai` (text to image, at once, with an address) is simulated. Which provider serves a model is to be asked of the
-hub (`/api/models/{id}?expand=inferenceProviderMapping`), another host, which is not simulated.
+`fal-ai` (text to image, at once, with an address) is simulated. Its own name of a model, `fal-ai/flux/dev`, follows
+`/fal-ai/`, as the official client puts it together (`TaskProviderHelper._prepare_url`). Which provider serves a model
+is to be asked of the hub (`/api/models/{id}?expand=inferenceProviderMapping`), another host, which is not simulated.
 
 No size is promised if none is asked for; 1024 x 1024 here, and JPEG. The text of 402 is widely published, those of the
 other errors are not documented, nor is any refusal of a prompt. Parameters that the task does not have are a 422 here,
@@ -84,7 +85,7 @@ class SimulatedHuggingface(Simulated):
         return [
             self._host.route(),
             web.post("/hf-inference/models/{model:.+}", self._infer),
-            web.post("/{model:fal-ai/.+}", self._through_fal),
+            web.post("/fal-ai/{model:.+}", self._through_fal),
         ]
 
     def _refused(self, request: web.Request, known: Sequence[str]) -> web.Response | None:

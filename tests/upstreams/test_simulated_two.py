@@ -390,7 +390,7 @@ async def test_hugging_face_edits_a_raw_picture_and_speaks_for_fal() -> None:
             assert size_of(await answer.read()) == (320, 256)
         fal_body = {"prompt": "an otter", "image_size": {"width": 512, "height": 512}}
         status, data = await order(
-            replace(known, path="/fal-ai/flux/schnell", body=fal_body, collect=images), simulated
+            replace(known, path="/fal-ai/fal-ai/flux/schnell", body=fal_body, collect=images), simulated
         )
     assert (status, size_of(data)) == (200, (512, 512))
 
