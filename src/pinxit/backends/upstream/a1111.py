@@ -76,8 +76,8 @@ class A1111(Provider):
         if not order.asked.images:
             return Call("POST", "/sdapi/v1/txt2img", json=body)
         body["init_images"] = [pybase64.b64encode(picture.data).decode() for picture in order.asked.images]
-        if order.strength is not None:
-            body["denoising_strength"] = order.strength
+        if order.asked.strength is not None:
+            body["denoising_strength"] = order.asked.strength
         return Call("POST", "/sdapi/v1/img2img", json=body)
 
     def read_response(self, answer: Answer, order: PaintOrder) -> Step:

@@ -8,6 +8,7 @@ Left out: 21:9 at `512`, for which the guide's table gives 792x168.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import log
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -200,7 +201,7 @@ def nearest(size: Size) -> tuple[str, str]:
     """The ratio and the tier for a size that is in no table."""
     ratio = min(FLASH_31, key=lambda name: abs(FLASH_31[name][0] / FLASH_31[name][1] - size.width / size.height))
     edge = (size.width * size.height) ** 0.5
-    return ratio, min(("1K", "2K", "4K"), key=lambda tier: abs(1024 * TIERS[tier] - edge))
+    return ratio, min(("1K", "2K", "4K"), key=lambda tier: abs(log(1024 * TIERS[tier] / edge)))
 
 
 def _retry_delay(details: Sequence[Mapping[str, Any]], default: float) -> float:
