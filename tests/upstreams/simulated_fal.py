@@ -23,10 +23,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from aiohttp import web
-
-from upstreams.checking import Accepts, Problem, Wrong, problems
-from upstreams.hosting import MIME, Host
-from upstreams.simulated import Outcome, Simulated, picture
+from checking import Accepts, Problem, Wrong, problems
+from hosting import MIME, Host
+from simulated import Outcome, Simulated, picture
 
 SIZES = {
     "square_hd": (1024, 1024),

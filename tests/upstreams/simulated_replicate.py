@@ -13,7 +13,9 @@ published it, and so do the bodies of 401, 402 and 422. The body of 429 is docum
 files want the `Authorization` header; the addresses themselves are public in practice, and are public here.
 Not simulated: webhooks, the files API, streaming, deployments; `Cancel-After` is accepted and has no effect.
 
-Run against it by hand: replicate 1.0.7 (run with and without waiting, cancel).
+A prediction whose wait ran out is still `starting`: the official client takes any other word for the end.
+
+Run against it by hand: replicate 1.0.7 (run that is done in time and not in time, refusal, cancel).
 """
 
 import math
@@ -24,10 +26,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
-
-from upstreams.checking import Accepts, Problem, Wrong, problems
-from upstreams.hosting import Host
-from upstreams.simulated import Outcome, Simulated, picture
+from checking import Accepts, Problem, Wrong, problems
+from hosting import Host
+from simulated import Outcome, Simulated, picture
 
 FLUX_1_SIZES = {
     "1:1": (1024, 1024),
@@ -161,7 +162,6 @@ class SimulatedReplicate(Simulated):
         if not request.headers.get("Prefer", "").startswith("wait"):
             return web.json_response(self._shape(prediction), status=201)
         if not self.wait_is_enough:
-            prediction.status = "processing"
             return web.json_response(self._shape(prediction), status=202)
         self._finish(prediction)
         return web.json_response(self._shape(prediction), status=201)

@@ -23,7 +23,18 @@ from pinxit.backends.interface import (
     PaintUsage,
     Progress,
 )
-from pinxit.backends.upstream._provider import Again, Answer, Call, Done, Picture, Provider, UpstreamModel
+from pinxit.backends.upstream._provider import (
+    Again,
+    Answer,
+    Call,
+    Done,
+    Pending,
+    Picture,
+    Proceed,
+    Provider,
+    Step,
+    UpstreamModel,
+)
 from pinxit.errors import (
     BackendBusy,
     BackendError,
@@ -46,6 +57,8 @@ log = structlog.get_logger(__name__)
 MIB = 1024 * 1024
 MAX_POLL_FAILURES = 5
 """How many polls in a row may fail before the job is given up as lost."""
+NOT_OF_THE_JOB = frozenset({401, 402, 403, 404, 405})
+"""Statuses of a poll that say nothing of the job."""
 DOWNLOAD_TRIES = 3
 CANCEL_SECONDS = 5.0
 
@@ -151,10 +164,13 @@ class UpstreamBackend(Backend):
         deadline = monotonic() + self._limits.timeout_seconds
         try:
             call = await asyncio.to_thread(self._provider.build_request, order, model)
-            answer = await self._ask(call, deadline)
-            step = await self._read(answer, order)
+            step = await self._read(await self._ask(call, deadline), order)
+            if isinstance(step, Proceed):
+                step = await self._read(await self._ask(step.call, deadline), order)
             if isinstance(step, Again):
                 step = await self._poll(step, order, deadline)
+            if not isinstance(step, Done):
+                raise BackendError(f"The answer of {self._title} names no job to ask for.")
             pictures = zip(step.pictures, order.seeds, strict=False)
             return [await self._file(picture, order, seed, deadline) for picture, seed in pictures], step
         except PinxitError as error:
@@ -177,7 +193,7 @@ class UpstreamBackend(Backend):
 
     async def _poll(self, step: Again, order: PaintOrder, deadline: float) -> Done:
         """Ask until the job is done. Asking changes nothing, so what fails is asked again."""
-        failures = 0
+        failures, cost_micros = 0, step.cost_micros
         try:
             while True:
                 await asyncio.sleep(step.seconds if self._limits.poll_seconds is None else self._limits.poll_seconds)
@@ -196,12 +212,29 @@ class UpstreamBackend(Backend):
                         raise self._lost()
                     continue
                 failures = 0
-                after = await self._read(answer, order)
+                after = await self._read_poll(answer, order)
+                if isinstance(after, Proceed):
+                    raise BackendError(f"The answer of {self._title} belongs to no job.")
+                if isinstance(after, Pending):
+                    step = replace(step, seconds=step.seconds if after.seconds is None else after.seconds)
+                    continue
+                cost_micros = cost_micros if after.cost_micros is None else after.cost_micros
                 if isinstance(after, Done):
-                    return after
+                    return replace(after, cost_micros=cost_micros)
                 step = after
         except (asyncio.CancelledError, OutcomeUnknown):
             await self._cancel(step)
+            raise
+
+    async def _read_poll(self, answer: Answer, order: PaintOrder) -> Step:
+        """What the answer to a poll says. One that says no more than that it was not let in, or that there is no such
+        job, leaves open what became of the job.
+        """
+        try:
+            return await self._read(answer, order)
+        except (BackendUnavailable, InvalidValue) as error:
+            if answer.status in NOT_OF_THE_JOB:
+                raise self._lost() from error
             raise
 
     async def _cancel(self, step: Again) -> None:
@@ -238,10 +271,10 @@ class UpstreamBackend(Backend):
             raise BackendError(f"{self._title} names an address that is not its own.")
         return url
 
-    async def _read(self, answer: Answer, order: PaintOrder) -> Done | Again:
+    async def _read(self, answer: Answer, order: PaintOrder) -> Step:
         return await asyncio.to_thread(self._read_now, answer, order)
 
-    def _read_now(self, answer: Answer, order: PaintOrder) -> Done | Again:
+    def _read_now(self, answer: Answer, order: PaintOrder) -> Step:
         if answer.status >= 400:
             raise self._provider.read_error(answer, order)
         if answer.status >= 300:

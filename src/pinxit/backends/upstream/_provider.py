@@ -11,8 +11,8 @@ called in worker threads and may take their time, but must not wait for anything
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import pybase64
@@ -29,6 +29,11 @@ from pinxit.errors import (
     OutcomeUnknown,
     PinxitError,
 )
+from pinxit.images.decoding import decode_mask
+from pinxit.images.encoding import encode
+from pinxit.images.price import PriceList, PriceRule
+from pinxit.images.request import Encoding, InputPicture
+from pinxit.images.size import Size
 from pinxit.network.pooled import Part
 
 __all__ = [
@@ -38,22 +43,28 @@ __all__ = [
     "Call",
     "Done",
     "Part",
+    "Pending",
     "Picture",
+    "Proceed",
     "Provider",
     "Step",
     "UpstreamModel",
     "data_url",
     "error_of_status",
     "file_part",
+    "mask_part",
     "media_type",
     "micros",
+    "price_by_megapixel",
     "refusal",
     "retry_after",
+    "seed_within",
 ]
 
 DOUBTFUL = frozenset({408, 502, 504, 520, 521, 522, 523, 524})
 """A gateway says that it has lost the answer: what is behind it may have painted."""
 MAX_RETRY_AFTER_SECONDS = 300.0
+MEGAPIXEL = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +124,13 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Proceed:
+    """What was sent has prepared the way, a picture that was uploaded for example: now `call` paints."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
     """A job is under way: ask for it by `call` after `seconds`. `cancel`: how it is given up."""
 
@@ -122,9 +140,20 @@ class Again:
     cancel: Call | None = None
     progress: float = 0.0
     """0 to 1, where the provider says."""
+    cost_micros: int | None = None
+    """Of the whole job, where this answer says it and the last one does not."""
 
 
-Step = Done | Again
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The job that was asked for is still under way: ask for it as before, after `seconds` (None: as before, too)."""
+
+    seconds: float | None = None
+    progress: float = 0.0
+    """0 to 1, where the provider says."""
+
+
+Step = Done | Proceed | Again | Pending
 
 
 class Provider(ABC):
@@ -237,6 +266,22 @@ def micros(usd: float | str) -> int:
     return round(float(usd) * 1_000_000)
 
 
+def price_by_megapixel(sizes: Iterable[Size], first: str, further: str) -> PriceList:
+    """A rule for each size: the first megapixel (2²⁰ pixels) at `first` US dollars, each further one begun at
+    `further`.
+    """
+    rules = []
+    for size in sizes:
+        megapixels = max(1, -(-size.width * size.height // MEGAPIXEL))
+        rules.append(PriceRule(micros(first) + (megapixels - 1) * micros(further), str(size)))
+    return PriceList((PriceRule(max(rule.micros for rule in rules)), *rules))
+
+
+def seed_within(seed: int, minimum: int, maximum: int) -> int:
+    """The seed if the provider takes it, or one that it takes instead, always the same for the same seed."""
+    return seed if minimum <= seed <= maximum else minimum + seed % (maximum - minimum + 1)
+
+
 def media_type(data: bytes) -> str:
     """Of a PNG, JPEG or WebP file that has been looked at before."""
     return (
@@ -248,6 +293,14 @@ def file_part(name: str, data: bytes) -> Part:
     """A picture as a file of a form."""
     kind = media_type(data)
     return Part(name, data, f"image.{kind.removeprefix('image/')}", kind)
+
+
+def mask_part(mask: InputPicture, size: Size, *, is_painted_white: bool = True) -> Part:
+    """A mask in black and white, in the size of the picture it is for, as a file of a form."""
+    pixels = decode_mask(mask, size)
+    painted, kept = (255, 0) if is_painted_white else (0, 255)
+    table = bytes(painted if value >= 128 else kept for value in range(256))
+    return file_part("mask", encode(replace(pixels, data=pixels.data.translate(table)), Encoding.PNG))
 
 
 def data_url(data: bytes) -> str:

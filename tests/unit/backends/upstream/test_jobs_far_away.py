@@ -1,0 +1,62 @@
+"""Jobs that are asked for until they are done: what becomes of them when a poll is not answered as it should be."""
+
+import pytest
+from aiohttp import web
+from reaching import order_of, paint, reaching
+from simulated_black_forest_labs import SimulatedBlackForestLabs
+
+from pinxit.backends.interface import PaintedFile, PaintUsage
+from pinxit.backends.upstream._provider import price_by_megapixel, seed_within
+from pinxit.errors import BackendError, OutcomeUnknown
+from pinxit.images.size import Size
+
+MODEL = "flux-2-pro"
+
+
+class Strange(SimulatedBlackForestLabs):
+    """Takes jobs, and answers each poll with `said`."""
+
+    said: tuple[int, object] = (200, {})
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/v1/get_result", self._say), *super().routes()]
+
+    async def _say(self, _request: web.Request) -> web.Response:
+        status, document = self.said
+        return web.json_response(document, status=status)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 500, 503])
+async def test_a_poll_that_is_turned_away_leaves_the_outcome_open(status: int):
+    server = Strange()
+    server.said = status, {"detail": "no"}
+    async with reaching(server) as backend:
+        with pytest.raises(OutcomeUnknown):
+            await paint(backend, order_of(backend, MODEL))
+
+
+@pytest.mark.parametrize("document", [{}, {"status": "Lunch"}, {"status": "Ready", "result": None}, [], None])
+async def test_a_poll_that_cannot_be_read_ends_the_job(document: object):
+    server = Strange()
+    server.said = 200, document
+    async with reaching(server) as backend:
+        with pytest.raises(BackendError):
+            await paint(backend, order_of(backend, MODEL))
+
+
+async def test_what_the_job_costs_is_remembered_from_its_first_answer():
+    async with reaching(SimulatedBlackForestLabs()) as backend:
+        events = await paint(backend, order_of(backend, MODEL))
+    assert [event.cost_micros for event in events if isinstance(event, PaintUsage)] == [30_000]
+    assert [event.seed for event in events if isinstance(event, PaintedFile)] == [7]
+
+
+def test_a_price_counts_each_megapixel_begun():
+    prices = price_by_megapixel([Size(1024, 1024), Size(1024, 1040), Size(2048, 2048), Size(64, 64)], "0.03", "0.015")
+    found = [prices.micros(Size(*sides), "auto") for sides in ((1024, 1024), (1024, 1040), (2048, 2048), (64, 64))]
+    assert found == [30_000, 45_000, 75_000, 30_000]
+
+
+def test_a_seed_out_of_bounds_always_becomes_the_same_one_within():
+    assert [seed_within(seed, 1, 10) for seed in (1, 10)] == [1, 10]
+    assert all(1 <= seed_within(seed, 1, 10) <= 10 for seed in (0, 11, 2**32 - 1))
