@@ -86,6 +86,14 @@ class TestOpenAI:
     def test_prices(self, id_: str, size: Size, quality: str, micros: int) -> None:
         assert model_of("openai", id_).spec.prices.micros(size, quality) == micros
 
+    async def test_every_corner_of_the_range_of_sizes_is_painted(self) -> None:
+        async with painting("openai") as (_, backend):
+            order = order_for(backend, "gpt-image-2")
+            for size in (Size(816, 816), Size(816, 2448), Size(2448, 816), Size(2448, 2448)):
+                assert model_of("openai", "gpt-image-2").spec.capabilities.size_range.has(size)
+                [file] = files(await paint(backend, replace(order, size=size)))
+                assert file.size == size
+
     async def test_the_tokens_of_the_answer_make_the_cost(self) -> None:
         async with painting("openai") as (_, backend):
             found = usage(await paint(backend, order_for(backend, "gpt-image-2", **sent(2))))

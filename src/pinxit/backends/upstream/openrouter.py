@@ -81,6 +81,7 @@ def gpt_image_2() -> UpstreamModel:
         default_size=its.default_size,
         native_size=its.native_size,
         aspect_ratios=its.aspect_ratios,
+        size_range=its.size_range,
         qualities=its.qualities,
         seed=False,
         edits=True,
