@@ -64,6 +64,10 @@ test-fast: $(VENV)/.dev  ## the tests that need no server process and no model
 test-long: $(VENV)/.dev  ## all tests, the long forms too
 	@PINXIT_TEST_LONG=1 $(BIN)/python -m pytest --timeout 3600 $(ARGS)
 
+.PHONY: test-clients
+test-clients: $(VENV)/.dev  ## clients that people have, unchanged, against a real server; writes docs/clients.md
+	@PINXIT_TEST_LONG=1 PINXIT_REQUIRE_ALL=1 PINXIT_WRITE_CLIENTS=1 $(BIN)/python -m pytest tests/clients $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.dev  ## what group commit is worth on this disk (ARGS="--sync-milliseconds 4" …)
 	@$(BIN)/python bench/group_commit.py $(ARGS)
@@ -112,10 +116,11 @@ otter-evaluate: $(TRAINING)/.ready  ## measure what was trained
 COMPILE = $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --quiet
 
 .PHONY: requirements
-requirements: $(VENV)/.dev  ## compile requirements/*.in anew, with hashes (UPGRADE=--upgrade for newer versions)
+requirements: $(VENV)/.dev  ## compile all pins anew, with hashes (UPGRADE=--upgrade for newer versions)
 	@$(PIP) uv
 	@for set in build runtime postgres dev; do UV_CUSTOM_COMPILE_COMMAND="make requirements" $(COMPILE) $(UPGRADE) requirements/$$set.in -o requirements/$$set.txt; done
+	@$(BIN)/python tests/clients/environments.py $(UPGRADE)
 
 .PHONY: clean
 clean:  ## remove .venv and caches; ./data stays
-	@rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	@rm -rf $(VENV) .clients .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

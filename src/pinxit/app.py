@@ -368,6 +368,7 @@ def _cors(settings: Settings) -> list[Middleware]:
                 "x-request-id",
                 "x-pinxit-generation",
                 "x-pinxit-model",
+                "x-pinxit-backend",
                 "x-pinxit-ignored",
                 "retry-after",
                 "retry-after-ms",

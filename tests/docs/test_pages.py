@@ -109,8 +109,6 @@ def test_the_scopes_are_there():
 
 
 NOT_YET = [
-    ({"provider": {"only": ["a"]}}, "provider"),
-    ({"fallback_models": ["a"]}, "fallback_models"),
     ({"strength": 0.5}, "strength"),
     ({"loras": ["a"]}, "loras"),
 ]
@@ -127,9 +125,6 @@ async def test_what_is_not_there_yet_is_said(front, body, param):
     ("method", "path", "status"),
     [
         ("GET", "/metrics", 404),
-        ("POST", "/v1/responses", 404),
-        ("POST", "/v1/chat/completions", 404),
-        ("POST", "/sdapi/v1/txt2img", 404),
     ],
 )
 async def test_routes_that_are_not_there_yet(front, method, path, status):

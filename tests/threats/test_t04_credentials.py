@@ -73,6 +73,65 @@ async def test_credentials(front: Front, lines: list[str], status: int):
     assert front.key not in json.dumps([answer.headers, answer.body.decode()])
 
 
+BASIC = [
+    (["Authorization: Basic {user}:{good}"], 200),
+    (["Authorization: basic  {good}:"], 200),
+    (["Authorization: Basic {good}"], 200),
+    (["Authorization: Basic {good}:anything"], 200),
+    (["Authorization: Basic {good}:{good}"], 200),
+    (["Authorization: Bearer {good}"], 200),
+    (["Authorization: {good}"], 200),
+    (["Authorization: Basic {user}:{good}", "Authorization: Bearer {good}"], 200),
+    (["Authorization: Basic {good}:{other}"], 400),
+    (["Authorization: Basic {user}:{good}", "Authorization: Bearer {other}"], 400),
+    (["Authorization: Basic {user}:{good}", "x-api-key: {other}"], 400),
+    (["Authorization: Basic {user}:{good}", "Authorization: Basic {user}:{other}"], 400),
+    ([], 401),
+    (["Authorization: Basic "], 401),
+    (["Authorization: Basic {user}:"], 401),
+    (["Authorization: Basic {user}:password"], 401),
+    (["Authorization: Basic {user}: {good}"], 401),
+    (["Authorization: Basic {user}:{good}:"], 401),
+    (["Authorization: Basic {user}:x{good}"], 401),
+    (["Authorization: Digest {user}:{good}"], 401),
+    (["Proxy-Authorization: Basic {user}:{good}"], 401),
+]
+
+
+@pytest.mark.parametrize(("lines", "status"), BASIC, ids=str)
+@pytest.mark.parametrize("path", ["/sdapi/v1/options", "/sdapi/v1/txt2img"])
+async def test_a_key_as_a_password(front: Front, lines: list[str], status: int, path: str):
+    """For clients of the web UI, who know nothing else; who they are is still one thing."""
+    other = await front.make_key()
+    pairs = []
+    for line in lines:
+        name, _, value = line.format(user="user", good=front.key, other=other).partition(": ")
+        scheme, _, rest = value.partition(" ")
+        if scheme.lower() in ("basic", "digest"):
+            value = f"{scheme} {base64.b64encode(rest.strip().encode()).decode()}"
+        pairs.append((name.encode(), value.encode()))
+    body = b'{"prompt": "x", "width": 256, "height": 256}'
+    method = "POST" if path.endswith("txt2img") else "GET"
+    json_type = [(b"content-type", b"application/json")]
+    answer = await call(front.app, method, path.encode(), pairs + json_type, body if method == "POST" else b"")
+    assert answer.status == status, answer.body
+    assert front.key not in json.dumps([answer.headers, answer.body.decode()])
+
+
+@pytest.mark.parametrize("encoded", ["%%%", "AAAA=", "wyg6", "c2st"])
+async def test_what_is_no_password_is_none(front: Front, encoded: str):
+    answer = await call(front.app, "GET", b"/sdapi/v1/options", [(b"authorization", b"Basic " + encoded.encode())])
+    assert answer.status == 401
+
+
+async def test_a_password_is_no_key_elsewhere(front: Front):
+    value = f"Basic {base64.b64encode(f'user:{front.key}'.encode()).decode()}"
+    for path in ("/v1/images", "/v1/generations", "/v1/keys", "/v1/usage"):
+        assert (await front.client.get(path, headers={"Authorization": value})).status_code == 401
+    for path in ("/v1/images/generations", "/v1/images/edits", "/v1/responses", "/v1/chat/completions"):
+        assert (await front.client.post(path, json={}, headers={"Authorization": value})).status_code == 401
+
+
 @pytest.mark.parametrize(
     "name", ["key", "api_key", "api-key", "access_token", "token", "Authorization", "authorization"]
 )

@@ -6,6 +6,7 @@ in the contract suite.
 """
 
 import io
+import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -129,3 +130,10 @@ def picture(width: int, height: int, encoding: str = "png", text: str = "") -> b
     out = io.BytesIO()
     Image.new("RGB", (width, height), (number & 255, number >> 8 & 255, number >> 16 & 255)).save(out, encoding)
     return out.getvalue()
+
+
+def sides(edge: int, ratio: str) -> tuple[int, int]:
+    """About as many pixels as a square of `edge` has, in a ratio such as "16:9", both sides divisible by 16."""
+    across, _, down = ratio.partition(":")
+    root = math.sqrt(float(across) / float(down))
+    return round(edge * root / 16) * 16, round(edge / root / 16) * 16

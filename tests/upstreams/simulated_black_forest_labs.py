@@ -8,7 +8,8 @@ ten minutes, or one of the documented words for what went wrong. One job paints 
 alone; their bodies are those of the company's own published skills, except that a wrong key is answered with 403 as
 on the error page (the skills say 401). The status code of "Task not found" is not documented; 404 here. Sizes are
 those of the documentation (multiples of 16, at least 64, at most 4 megapixels, 1024 x 1024 by default; an edit without
-a size keeps that of its first picture, if that came as base64). Fields that a model does not have are a 422 here.
+a size keeps that of its first picture, if that came as base64).
+The reference itself bounds a side from below only. Fields that a model does not have are a 422 here.
 Not simulated: webhooks, finetunes, expand and erase.
 
 The bodies of 402 and 429 and the rate limit headers have this one source and deserve distrust; status codes do not.
@@ -83,6 +84,7 @@ class SimulatedBlackForestLabs(Simulated):
 
     name = "black_forest_labs"
     documentation = (
+        "https://docs.bfl.ai/api-reference/models/generate-or-edit-an-image-with-flux2-[pro] (2026-11-22)",
         "https://docs.bfl.ai/api_integration/errors (2026-11-22)",
         "https://docs.bfl.ai/quick_start/pricing (2026-11-22)",
         "https://github.com/black-forest-labs/skills skills/bfl-api/references/endpoints.md (2026-11-22)",

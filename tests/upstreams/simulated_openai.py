@@ -73,10 +73,10 @@ class SimulatedOpenai(Simulated):
     async def generate(self, request: web.Request) -> web.Response:
         if refused := self.unauthorised(request):
             return refused
-        if request.content_type != "application/json":
+        if request.content_type != "application/json" or not isinstance(self.calls[-1].json, dict):
             return self.error(415, "Unsupported content type; expected 'application/json'.", "invalid_request_error")
         body = {name: value for name, value in self.calls[-1].json.items() if value is not None}
-        return self.paint(request, body, self.generation_fields(body), [])
+        return self.paint(request, body, generation_fields(self.asked_for(request, body)), [])
 
     async def edit(self, request: web.Request) -> web.Response:
         if refused := self.unauthorised(request):
@@ -86,9 +86,10 @@ class SimulatedOpenai(Simulated):
             check_pictures(pictures, mask)
         except Wrong as wrong:
             return self.found_wrong(wrong)
-        known = {**self.generation_fields(body), "input_fidelity": choice("high", "low")}
-        if body.get("model") not in ("gpt-image-1.5", "chatgpt-image-latest"):
-            known["input_fidelity"] = only_low if body.get("model") == "gpt-image-1-mini" else unsupported
+        model = self.asked_for(request, body)
+        known = {**generation_fields(model), "input_fidelity": choice("high", "low")}
+        if model not in ("gpt-image-1.5", "chatgpt-image-latest"):
+            known["input_fidelity"] = only_low if model == "gpt-image-1-mini" else unsupported
         return self.paint(request, body, known, pictures)
 
     def paint(
@@ -134,23 +135,9 @@ class SimulatedOpenai(Simulated):
             headers={"x-request-id": "req_0123456789abcdef", "openai-processing-ms": "1200"},
         )
 
-    def generation_fields(self, body: Mapping[str, Any]) -> dict[str, Check]:
-        model = str(body.get("model", ""))
-        finest = ("xhigh", "max") if model.startswith(("gpt-image-2.5", "gpt-image-2.6")) else ()
-        return {
-            "prompt": text(32000, 1),
-            "model": text(),
-            "background": choice("transparent", "opaque", "auto"),
-            "complexity": choice("low", "medium", "high"),
-            "moderation": choice("low", "auto"),
-            "n": whole(1, 10),
-            "output_compression": whole(0, 100),
-            "output_format": choice("png", "webp", "jpeg"),
-            "quality": choice("low", "medium", "high", *finest, "auto"),
-            "safety_identifier": text(),
-            "size": free_size if model.startswith("gpt-image-2") else choice(*FIXED_SIZES),
-            "user": text(),
-        }
+    def asked_for(self, _request: web.Request, body: Mapping[str, Any]) -> str:
+        """The model's name, or nothing."""
+        return str(body.get("model", ""))
 
     def unauthorised(self, request: web.Request) -> web.Response | None:
         header = request.headers.get("Authorization", "")
@@ -216,6 +203,24 @@ class SimulatedOpenai(Simulated):
         return web.json_response(
             body, status=status, headers={"x-request-id": "req_0123456789abcdef", **(headers or {})}
         )
+
+
+def generation_fields(model: str) -> dict[str, Check]:
+    finest = ("xhigh", "max") if model.startswith(("gpt-image-2.5", "gpt-image-2.6")) else ()
+    return {
+        "prompt": text(32000, 1),
+        "model": text(),
+        "background": choice("transparent", "opaque", "auto"),
+        "complexity": choice("low", "medium", "high"),
+        "moderation": choice("low", "auto"),
+        "n": whole(1, 10),
+        "output_compression": whole(0, 100),
+        "output_format": choice("png", "webp", "jpeg"),
+        "quality": choice("low", "medium", "high", *finest, "auto"),
+        "safety_identifier": text(),
+        "size": free_size if model.startswith("gpt-image-2") else choice(*FIXED_SIZES),
+        "user": text(),
+    }
 
 
 def free_size(value: Any) -> str | None:

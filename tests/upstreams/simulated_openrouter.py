@@ -1,7 +1,8 @@
 """OpenRouter's Image API, `POST /api/v1/images`.
 
 Read on 2026-11-22: the blog's tutorial of the Image API, the guide to image generation, and the official client
-`openrouter` 1.3.84 (made from OpenRouter's OpenAPI document): `images.py`, `components/imagegeneration*.py`, `errors/`.
+`openrouter` 1.3.84 (made from OpenRouter's OpenAPI document): `images.py`, `components/imagegeneration*.py`, `errors/`;
+and the page on errors: an error after a model began its work comes in a 200, as `error` in the body.
 
 Run once against `openrouter` 1.3.84.
 
@@ -12,14 +13,13 @@ a 403 with `metadata.reasons` is documented for moderation in general, not for p
 """
 
 import base64
-import math
 import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from aiohttp import web
-from simulated import Outcome, Simulated, picture
+from simulated import Outcome, Simulated, picture, sides
 from strict import Wrong, anything, check, choice, data_url, flag, many, text, whole
 
 RATIOS = (
@@ -36,6 +36,7 @@ class SimulatedOpenrouter(Simulated):
     documentation = (
         "https://openrouter.ai/blog/tutorials/image-generation/ (2026-11-22)",
         "https://openrouter.ai/docs/guides/overview/multimodal/image-generation (2026-11-22)",
+        "https://openrouter.ai/docs/errors (2026-11-22)",
         "openrouter 1.3.84, openrouter/images.py, components, errors (2026-11-22)",
     )
     models = (
@@ -47,6 +48,11 @@ class SimulatedOpenrouter(Simulated):
     )
     edits = models
     impossible: ClassVar[Mapping[Outcome, str]] = {Outcome.FAIL_LATER: "there are no jobs: an answer comes at once"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = False
+        """Whether an outage comes after the model began, and so in a 200."""
 
     def routes(self) -> Sequence[web.RouteDef]:
         return [web.post("/api/v1/images", self.generate), web.get("/api/v1/images/models", self.list_models)]
@@ -100,6 +106,9 @@ class SimulatedOpenrouter(Simulated):
                 return error(400, "Provider returned error", {"provider_name": "OpenAI", "raw": "Invalid size"})
             case Outcome.NO_CREDIT:
                 return error(402, "Insufficient credits. Add more using https://openrouter.ai/settings/credits")
+            case _ if self.began:
+                told = {"code": 502, "message": "Provider returned error", "metadata": {"provider_name": "OpenAI"}}
+                return web.json_response({"error": told})
             case _:
                 return error(502, "Provider returned error", {"provider_name": "OpenAI", "raw": "upstream down"})
 
@@ -156,14 +165,9 @@ def size(body: Mapping[str, Any]) -> tuple[int, int]:
     if wanted not in EDGES:
         raise Wrong("invalid", "size", "expected a tier or WIDTHxHEIGHT")
     ratio = body.get("aspect_ratio", "auto")
-    return shared(EDGES[wanted], 1.0 if ratio == "auto" else share(ratio))
+    return sides(EDGES[wanted], "1:1" if ratio == "auto" else ratio)
 
 
 def share(ratio: str) -> float:
     width, height = ratio.split(":")
     return float(width) / float(height)
-
-
-def shared(edge: int, ratio: float) -> tuple[int, int]:
-    """About as many pixels as a square of `edge`, sides divisible by 16."""
-    return round(edge * math.sqrt(ratio) / 16) * 16, round(edge / math.sqrt(ratio) / 16) * 16

@@ -66,7 +66,10 @@ SIZES: Mapping[str, Mapping[str, str]] = {
     "recraftv4_pro": SIZES_4_PRO,
     "recraftv4_1": SIZES_4,
     "recraftv4_1_pro": SIZES_4_PRO,
+    "recraftv4_1_flash": SIZES_4,
 }
+DEFAULT = "recraftv4_1"
+"""What paints if a request names no model."""
 ONLY_3 = {"style": Accepts(), "substyle": Accepts(), "negative_prompt": Accepts(), "text_layout": Accepts((list,))}
 COMMON = {
     "n": Accepts((int,), minimum=1, maximum=6),
@@ -87,6 +90,7 @@ class SimulatedRecraft(Simulated):
     name = "recraft"
     documentation = (
         "https://www.recraft.ai/docs/api-reference/agents.md (2026-11-22)",
+        "https://www.recraft.ai/docs/api-reference/getting-started (2026-11-22)",
         "https://recraft.ai/llms-full.txt (appendix: lengths and sizes, 2026-11-22)",
         "https://external.api.recraft.ai/doc (OpenAPI document, in https://github.com/tryAGI/Recraft, 2026-11-22)",
         "https://docs.litellm.ai/docs/providers/recraft (2026-11-22)",
@@ -124,12 +128,13 @@ class SimulatedRecraft(Simulated):
         if request.content_type != "application/json":
             return _error(400, "bad_request", "content type must be application/json")
         given = self.calls[-1].json
-        model = given.get("model", "recraftv3") if isinstance(given, dict) else "recraftv3"
-        table = SIZES.get(model, SIZES_3)
+        model = given.get("model", DEFAULT) if isinstance(given, dict) else DEFAULT
+        table = SIZES.get(str(model), SIZES[DEFAULT])
+        not_3 = model != "recraftv3"
         fields = {
-            **COMMON,
-            **({} if model.startswith("recraftv4") else ONLY_3),
-            "prompt": Accepts(required=True, max_length=10_000 if model.startswith("recraftv4") else 1000),
+            **{name: field for name, field in COMMON.items() if name != "style_id" or model != "recraftv4_1_flash"},
+            **({} if not_3 else ONLY_3),
+            "prompt": Accepts(required=True, max_length=10_000 if not_3 else 1000),
             "size": Accepts(choices=(*table, *table.values())),
         }
         if (refused := self._bad(problems(given, fields))) is not None:

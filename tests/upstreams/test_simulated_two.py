@@ -208,7 +208,7 @@ KNOWN = [
         SimulatedRecraft,
         {"Authorization": f"Bearer {KEY}"},
         "/v1/images/generations",
-        {"prompt": "an otter", "model": "recraftv4", "size": "3:2", "n": 1},
+        {"prompt": "an otter", "model": "recraftv4_1_flash", "size": "3:2", "n": 1},
         listed,
         size=(1280, 832),
         wrong={"n": 7},

@@ -39,17 +39,17 @@ class Contract:
             if response.headers.get("content-type", "").startswith("image/") or not response.content:
                 return
             if response.headers.get("content-type") == "text/event-stream" and "text/event-stream" in content:
-                self._check_events(response.text, content["text/event-stream"].get("x-event-data"))
+                self._check_events(response.text, content["text/event-stream"]["schema"])
                 return
             schema = content["application/json"]["schema"]
         assert response.headers["content-type"] == "application/json"
         self.validator(schema).validate(response.json())
 
-    def _check_events(self, text: str, schema: dict[str, Any] | None) -> None:
-        if schema is not None:
-            for line in text.splitlines():
-                if line.startswith("data: "):
-                    self.validator(schema).validate(json.loads(line.removeprefix("data: ")))
+    def _check_events(self, text: str, event: dict[str, Any]) -> None:
+        schema = event["properties"]["data"]["contentSchema"]
+        for line in text.splitlines():
+            if line.startswith("data: ") and line != "data: [DONE]":
+                self.validator(schema).validate(json.loads(line.removeprefix("data: ")))
 
     def _find(self, method: str, path: str) -> dict[str, Any] | None:
         for pattern, operations in self._paths:

@@ -15,11 +15,11 @@ from pinxit.images.encoding import inspect
 FOLDER = Path(__file__).parent / "snapshots"
 WRITES = os.environ.get("PINXIT_WRITE_SNAPSHOTS") == "1"
 
-_IDS = re.compile(r"\b(gen|img|key|req)_[0-9a-f]{32}\b")
+_IDS = re.compile(r"\b(gen|img|key|req|resp|msg|chatcmpl|ig)_[0-9a-f]{32}(?:[0-9a-f]{2})?\b")
 _NAME = re.compile(r"pinxit_[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\.")
 _SECRET = re.compile(r"\bsk-[A-Za-z0-9_-]{43}\b")
 _SIGNATURE = re.compile(r"expires=[0-9]+&signature=[A-Za-z0-9_-]{43}$")
-_TIMES = {"created", "finished", "created_at", "expires_at", "revoked_at"}
+_TIMES = {"completed_at", "created", "finished", "created_at", "expires_at", "revoked_at"}
 _TOLD_APART = {"bytes", "sha256", "etag", "last4", "prefix", "content-length", "date", "from", "to"}
 """Fields and headers whose value follows from something random, or from the version of an encoder."""
 
@@ -69,8 +69,10 @@ def _value(name: str, value: Any) -> Any:
         return "<unix seconds>"
     if name in _TOLD_APART and value not in (None, ""):
         return f"<{name}>"
-    if name == "b64_json" and value:
+    if name in ("b64_json", "result") and value:
         return _picture(base64.b64decode(value, validate=True))
+    if isinstance(value, str) and value.startswith("data:image/"):
+        return _picture(base64.b64decode(value.partition(",")[2], validate=True))
     if name == "version" and value == __version__:
         return "<version>"
     if name == "content-range":

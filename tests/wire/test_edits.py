@@ -2,12 +2,13 @@
 
 import base64
 import io
+import json
 from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from front import Front, MakeFront
 from pinxit.database.tables import generations
@@ -232,6 +233,8 @@ async def test_what_cannot_be_read_is_refused(
         ({"images": [{}]}, 400, "images[0].image_url"),
         ({"image_urls": [7]}, 400, "image_urls[0]"),
         ({"image_urls": ["file:///etc/passwd"]}, 422, "image_urls[0]"),
+        ({"image_urls": ["data:image/png;base64,é"]}, 422, "image_urls[0]"),
+        ({"image_urls": ["data:image/png;base64,\ud800"]}, 422, "image_urls[0]"),
         ({"image_urls": ["https://[::1]/a.png"]}, 422, "image_urls[0]"),
         ({"image_urls": ["https://169.254.169.254/a.png"]}, 422, "image_urls[0]"),
         ({"image": data_url(png()), "mask": data_url(CUT)}, 422, "mask"),
@@ -239,7 +242,8 @@ async def test_what_cannot_be_read_is_refused(
     ],
 )
 async def test_what_json_cannot_say(wire: Front, body: dict[str, Any], status: int, param: str):
-    answer = await edit(wire, json={**BODY, **body})
+    headers = {**wire.authorization, "Content-Type": "application/json"}
+    answer = await wire.client.post(EDITS, content=json.dumps({**BODY, **body}), headers=headers)
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, param), answer.text
 
 
@@ -318,3 +322,36 @@ async def test_a_picture_is_fetched(make_front: MakeFront):
         assert front.house.services.byte_budget.used_bytes == 0
     finally:
         await runner.cleanup()
+
+
+# --- pictures that a camera turned, and how much memory they take ---------------------------------------------------
+
+
+def turned(width: int, height: int) -> bytes:
+    """A JPEG that is stored `width` by `height` and looked at on its side."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(file, "JPEG", exif=exif.tobytes())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("mask", "status"), [((300, 200), 200), ((200, 300), 422)])
+async def test_the_mask_of_a_turned_picture_is_as_large_as_it_looks(wire: Front, mask: tuple[int, int], status: int):
+    body = {**BODY, "image": data_url(turned(200, 300), "jpeg"), "mask": data_url(half_mask(*mask))}
+    answer = await edit(wire, json=body)
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["error"]["param"] == "mask"
+
+
+async def test_the_size_of_a_turned_picture_is_chosen_by_how_it_looks(wire: Front):
+    body = {**BODY, "size": "auto", "image": data_url(turned(200, 300), "jpeg")}
+    assert (await edit(wire, json=body)).json()["size"] == "1536x1024"
+
+
+async def test_what_decoding_takes_is_part_of_the_budget(make_wire: MakeFront):
+    wire = await make_wire(request_memory_bytes=2**22)
+    assert (await edit(wire, json={**BODY, "image": data_url(png(600, 600))})).status_code == 200
+    refused = await edit(wire, json={**BODY, "image": data_url(png(800, 800))})
+    assert (refused.status_code, refused.json()["error"]["type"]) == (503, "overloaded_error")
+    assert wire.house.services.byte_budget.used_bytes == 0

@@ -89,7 +89,6 @@ TAKEN: list[dict[str, Any]] = [
     {"negative_prompt": "blur"},
     {"num_inference_steps": 1},
     {"steps": 50},
-    {"steps": 3, "num_inference_steps": 3},
     {"guidance_scale": 1},
     {"guidance_scale": 7.5},
     {"loras": []},
@@ -135,9 +134,20 @@ REFUSED: list[tuple[str, Any]] = [
     ("size", "a\0b"),
 ]
 
-LATER: list[tuple[str, Any]] = [
-    ("provider", {"only": ["a"]}),
-    ("fallback_models", ["fake-1"]),
+BAD_ROUTING: list[tuple[dict[str, Any], int, str]] = [
+    ({"provider": "fake"}, 400, "provider"),
+    ({"provider": {"first": "fake"}}, 400, "provider.first"),
+    ({"provider": {"only": "fake"}}, 400, "provider.only"),
+    ({"provider": {"order": [1]}}, 400, "provider.order"),
+    ({"provider": {"ignore": [""]}}, 422, "provider.ignore"),
+    ({"provider": {"only": ["fake"] * 33}}, 422, "provider.only"),
+    ({"provider": {"sort": "speed"}}, 422, "provider.sort"),
+    ({"provider": {"allow_fallbacks": "no"}}, 400, "provider.allow_fallbacks"),
+    ({"provider": {"only": ["nobody"]}}, 422, "provider"),
+    ({"provider": {"ignore": ["fake"]}}, 422, "provider"),
+    ({"fallback_models": "fake-1"}, 400, "fallback_models"),
+    ({"fallback_models": ["a"] * 6}, 422, "fallback_models"),
+    ({"fallback_models": ["no-such"]}, 404, "fallback_models"),
 ]
 
 
@@ -185,12 +195,25 @@ async def test_a_bad_value_is_422_and_names_the_field(wire: Front, name: str, va
     assert wire.backend.orders == []
 
 
-@pytest.mark.parametrize(("name", "value"), LATER, ids=names)
-async def test_what_comes_later_says_so(wire: Front, name: str, value: Any):
-    response = await wire.generate(**{name: value})
-    error = response.json()["error"]
-    assert (response.status_code, error["type"], error["param"]) == (422, "invalid_value", name)
-    assert f"does not have {name} yet" in error["message"]
+@pytest.mark.parametrize(("body", "status", "param"), BAD_ROUTING, ids=str)
+async def test_bad_routing_is_refused_by_name(wire: Front, body: dict[str, Any], status: int, param: str):
+    response = await wire.generate(**body)
+    assert (response.status_code, response.json()["error"]["param"]) == (status, param), response.text
+    assert wire.backend.orders == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"provider": {}},
+        {"provider": {"only": ["fake"], "order": ["fake"], "ignore": ["nobody"], "allow_fallbacks": False}},
+        {"provider": {"sort": "latency", "after_refusal": True}, "fallback_models": ["fake-1"]},
+    ],
+)
+async def test_routing_that_leaves_a_backend_is_followed(wire: Front, body: dict[str, Any]):
+    response = await wire.generate(**body)
+    assert response.status_code == 200, response.text
+    assert response.headers["x-pinxit-backend"] == "fake/fake-1"
 
 
 async def test_usage_include_must_be_a_boolean(wire: Front):
@@ -198,8 +221,9 @@ async def test_usage_include_must_be_a_boolean(wire: Front):
     assert (response.status_code, response.json()["error"]["param"]) == (400, "usage.include")
 
 
-async def test_contradicting_steps_are_refused(wire: Front):
-    response = await wire.generate(steps=3, num_inference_steps=4)
+@pytest.mark.parametrize("steps", [3, 4])
+async def test_steps_are_named_once(wire: Front, steps: int):
+    response = await wire.generate(steps=steps, num_inference_steps=4)
     assert (response.status_code, response.json()["error"]["param"]) == (422, "steps")
 
 

@@ -31,10 +31,35 @@ PIXEL = (
 )
 """A picture of one black pixel."""
 
+SMALL = {"type": "image_generation", "size": "256x256"}
+
 EXPECTED = {
     "POST /v1/images/generations": Access(Scope.IMAGES_WRITE, body={"prompt": "x", "size": "256x256"}),
     "POST /v1/images/edits": Access(Scope.IMAGES_WRITE, body={"prompt": "x", "size": "256x256", "image": PIXEL}),
     "POST /v1/images/variations": Access(Scope.IMAGES_WRITE, body={"size": "256x256", "image": PIXEL}),
+    "POST /v1/responses": Access(Scope.IMAGES_WRITE, body={"input": "x", "tools": [SMALL]}),
+    "POST /v1/chat/completions": Access(
+        Scope.IMAGES_WRITE, body={"modalities": ["image"], "messages": [{"role": "user", "content": "x"}]}
+    ),
+    "POST /sdapi/v1/txt2img": Access(Scope.IMAGES_WRITE, body={"prompt": "x", "width": 256, "height": 256}),
+    "POST /sdapi/v1/img2img": Access(
+        Scope.IMAGES_WRITE, body={"prompt": "x", "width": 256, "height": 256, "init_images": [PIXEL]}
+    ),
+    "POST /sdapi/v1/interrupt": Access(Scope.IMAGES_WRITE),
+    "POST /sdapi/v1/options": Access(Scope.MODELS_READ, body={"sd_model_checkpoint": "fake-1"}),
+    **{
+        f"GET /sdapi/v1/{name}": Access(Scope.MODELS_READ)
+        for name in (
+            "options",
+            "sd-models",
+            "samplers",
+            "schedulers",
+            "upscalers",
+            "latent-upscale-modes",
+            "sd-vae",
+        )
+    },
+    "GET /sdapi/v1/progress": Access(Scope.IMAGES_READ),
     "GET /image/{key:path}": Access(None),
     "HEAD /image/{key:path}": Access(None),
     "GET /v1/models": Access(Scope.MODELS_READ),
@@ -223,6 +248,17 @@ async def test_a_strange_method_is_405_with_what_there_is(wire: Front, method: s
     assert response.status_code == 405
     assert response.headers["allow"] == "DELETE, GET, PATCH"
     assert response.json()["error"]["type"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("path", sorted({route.split()[1] for route in EXPECTED}))
+async def test_a_method_that_a_route_lacks_is_405_for_anybody(wire: Front, path: str):
+    declared = {route.split()[0] for route in EXPECTED if route.split()[1] == path}
+    asked = re.sub(r"{\w+:id}", f"img_{MISSING}", path).replace("{model:path}", "fake-1").replace("{key:path}", "x.png")
+    for method in sorted({"HEAD", "OPTIONS", "GET", "POST", "PUT", "PATCH", "DELETE"} - declared):
+        response = await raw(wire, method, asked, {})
+        assert (response.status_code, response.headers["allow"]) == (405, ", ".join(sorted(declared))), method
+        assert response.headers["x-request-id"]
+        assert method != "HEAD" or response.content == b""
 
 
 async def test_no_answer_redirects(wire: Front):

@@ -7,7 +7,6 @@ an address, which is fetched through the guard of everything that goes out.
 
 import asyncio
 import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,8 +18,9 @@ from pinxit.api.body import is_form, parse_json_object, read_body
 from pinxit.api.context import header, headers
 from pinxit.api.images import GenerationsEndpoint, ParsedRequest, parse
 from pinxit.api.multipart import Form, parse_form
+from pinxit.api.request_schema import MAX_PICTURES
 from pinxit.errors import InvalidRequest, InvalidValue
-from pinxit.images.decoding import InputPixels, decode, decode_mask, read_header
+from pinxit.images.decoding import InputPixels, decode, decode_mask, decoding_bytes, read_header
 from pinxit.images.pixels import Pixels
 from pinxit.images.request import InputPicture
 from pinxit.images.size import Size
@@ -28,8 +28,6 @@ from pinxit.keys.model import Caller
 from pinxit.limits.byte_budget import ByteLease
 from pinxit.network.http import RequestFailed
 from pinxit.network.target import UrlRefused
-
-MAX_PICTURES = 16
 
 INTEGERS = frozenset(["n", "output_compression", "partial_images", "seed", "num_inference_steps", "steps"])
 NUMBERS = frozenset(["guidance_scale", "strength", "deadline_seconds"])
@@ -65,6 +63,7 @@ class EditsEndpoint(GenerationsEndpoint):
 
     kind = "image_edit"
     has_prompt = True
+    takes_forms = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = await self._admit(scope)
@@ -78,22 +77,48 @@ class EditsEndpoint(GenerationsEndpoint):
 
     async def _read(
         self, scope: Scope, receive: Receive, caller: Caller, lease: ByteLease
-    ) -> tuple[ParsedRequest, InputPixels]:
+    ) -> tuple[ParsedRequest, InputPixels | None]:
         """The order and its decoded pictures, whose memory `lease` holds."""
         services = self._services
-        settings = services.settings
         async with read_body(
-            scope, receive, max_bytes=settings.max_upload_bytes, budget=services.byte_budget, or_form=True
+            scope,
+            receive,
+            max_bytes=services.settings.max_upload_bytes,
+            budget=services.byte_budget,
+            or_form=self.takes_forms,
         ) as body:
-            sent = await asyncio.to_thread(_read_apart, body, header(scope, b"content-type") or "")
-            parsed = parse(sent.fields, settings, caller.key, headers(scope, b"prefer"), has_prompt=self.has_prompt)
-            images = tuple([await self._open(source, lease) for source in sent.images])
-            mask = None if sent.mask is None else await self._open(sent.mask, lease)
-            request = replace(parsed.request, images=images, mask=mask)
-            offers = services.generations.offers(caller, request)
+            sent = await asyncio.to_thread(self._read_apart, body, header(scope, b"content-type") or "")
+            parsed = self._parse(sent, scope, caller)
+            return await self._with_pictures(parsed, sent, caller, lease)
+
+    def _read_apart(self, body: bytes, content_type: str) -> Sent:
+        """In a thread."""
+        return _read_apart(body, content_type)
+
+    def _parse(self, sent: Sent, scope: Scope, caller: Caller) -> ParsedRequest:
+        return parse(
+            sent.fields,
+            self._services.settings,
+            caller.key,
+            headers(scope, b"prefer"),
+            has_prompt=self.has_prompt,
+        )
+
+    async def _with_pictures(
+        self, parsed: ParsedRequest, sent: Sent, caller: Caller, lease: ByteLease
+    ) -> tuple[ParsedRequest, InputPixels | None]:
+        images = tuple([await self._open(source, lease) for source in sent.images])
+        mask = None if sent.mask is None else await self._open(sent.mask, lease)
+        request = replace(parsed.request, images=images, mask=mask)
+        generations = self._services.generations
+        offers = generations.offers(caller, request)
+        if not images:
+            return parsed, None
+        to_decode = images if mask is None else (*images, mask)
+        with self._services.byte_budget.reserve(max(map(decoding_bytes, to_decode))):
             pictures = await asyncio.to_thread(_decode, images, mask, offers[0].paint.size)
-            if any(services.generations.is_remote(offer) for offer in offers):
-                pictures = replace(pictures, files=images, mask_file=mask)
+        if any(generations.is_remote(offer) for offer in offers):
+            pictures = replace(pictures, files=images, mask_file=mask)
         lease.grow(pictures.bytes)
         remembered = replace(
             request, images=tuple(image.without_data() for image in images), mask=mask and mask.without_data()
@@ -135,7 +160,7 @@ class VariationsEndpoint(EditsEndpoint):
 
     async def _read(
         self, scope: Scope, receive: Receive, caller: Caller, lease: ByteLease
-    ) -> tuple[ParsedRequest, InputPixels]:
+    ) -> tuple[ParsedRequest, InputPixels | None]:
         parsed, pictures = await super()._read(scope, receive, caller, lease)
         if parsed.request.mask is not None:
             raise InvalidRequest("A variation has no mask.", param="mask")
@@ -211,16 +236,19 @@ def _of_json(body: Mapping[str, Any]) -> Sent:
     sent = Sent({name: value for name, value in body.items() if name not in ("image", "images", "image_urls", "mask")})
     for name in ("image", "images", "image_urls"):
         value = body.get(name)
-        if value is None:
+        if value is None or value == []:
             continue
+        if sent.images:
+            raise InvalidRequest("image, images and image_urls mean the same: send one of them.", param=name)
         values = value if isinstance(value, list) else [value]
-        sent.images += [_source(f"{name}[{place}]", each) for place, each in enumerate(values)]
+        sent.images += [source_of(f"{name}[{place}]", each) for place, each in enumerate(values)]
     if body.get("mask") is not None:
-        sent.mask = _source("mask", body["mask"])
+        sent.mask = source_of("mask", body["mask"])
     return sent
 
 
-def _source(param: str, value: Any) -> Source:
+def source_of(param: str, value: Any) -> Source:
+    """A picture named in JSON: a URL, or an object with `image_url`. Raises InvalidRequest, InvalidValue."""
     if isinstance(value, dict):
         if value.get("file_id") is not None:
             raise InvalidValue("There is no files API here: send image_url.", param=f"{param}.file_id")
@@ -238,7 +266,7 @@ def _read_data_url(url: str, param: str) -> bytes:
         raise InvalidValue(f"{param} must be data:image/…;base64, and the picture.", param=param)
     try:
         return base64.b64decode(url[head.end() :], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also of text that is not ASCII
         raise InvalidValue(f"{param} is not valid base64.", param=param) from error
 
 

@@ -35,22 +35,28 @@ class Fields:
     def is_set(self, name: str) -> bool:
         return self._body.get(name) is not None
 
+    def value(self, name: str) -> Any:
+        """As it was sent, whatever it is."""
+        return self._body.get(name)
+
     def text(self, name: str, *, max_characters: int, outside: Outside = InvalidValue) -> str | None:
         value = self._typed(name, "a string", str)
         if value is None:
             return None
+        full = self._prefix + name
         if len(value) > max_characters:
-            raise outside(f"{name} is longer than {max_characters} characters.", param=name)
+            raise outside(f"{full} is longer than {max_characters} characters.", param=full)
         if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
             raise outside(
-                f"{name} contains a character that is not text (U+0000 or half a surrogate pair).", param=name
+                f"{full} contains a character that is not text (U+0000 or half a surrogate pair).", param=full
             )
         return str(value)
 
     def choice(self, name: str, allowed: Sequence[str]) -> str | None:
         value = self._typed(name, "a string", str)
         if value is not None and value not in allowed:
-            raise InvalidValue(f"{name} cannot be {_echo(value)}.", param=name, allowed=allowed)
+            full = self._prefix + name
+            raise InvalidValue(f"{full} cannot be {_echo(value)}.", param=full, allowed=allowed)
         return value if value is None else str(value)
 
     def boolean(self, name: str) -> bool | None:
@@ -58,7 +64,9 @@ class Fields:
         return None if value is None else bool(value)
 
     def integer(self, name: str, minimum: int, maximum: int, *, outside: Outside = InvalidValue) -> int | None:
-        value = self._typed(name, "a whole number", int)
+        value = self._body.get(name)
+        if not (isinstance(value, float) and value.is_integer()):  # 1.0 is one to most writers of JSON, and to schemas
+            value = self._typed(name, "a whole number", int)
         if value is None:
             return None
         if not minimum <= value <= maximum:
@@ -71,7 +79,8 @@ class Fields:
         if value is None:
             return None
         if not minimum <= value <= maximum:
-            raise InvalidValue(f"{name} must be a number from {minimum:g} to {maximum:g}.", param=name)
+            full = self._prefix + name
+            raise InvalidValue(f"{full} must be a number from {minimum:g} to {maximum:g}.", param=full)
         return float(value)
 
     def object(self, name: str) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from pinxit.api.body import read_json_object
 from pinxit.api.context import Services, base_url
 from pinxit.api.fields import Fields, page_of, texts
 from pinxit.api.heartbeat import with_heartbeat
+from pinxit.api.images import terms
 from pinxit.api.rations import read_budgets, read_limits
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.images.request import Delivery
@@ -58,8 +59,8 @@ class Handlers:
     async def get_model(self, caller: Caller, model: str) -> dict[str, Any]:
         entry = self._services.catalog.resolve(model)
         caller.require_model(model, entry.id)
-        schema = shapes.request_schema(entry, self._services.settings.max_prompt_characters)
-        return {**shapes.model(entry), "request_schema": schema}
+        catalog, known = self._services.catalog, terms(self._services.settings, caller.key)
+        return {**shapes.model(entry), **shapes.request_schemas(entry, known, catalog)}
 
     # --- images and generations ---
 

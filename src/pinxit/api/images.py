@@ -8,7 +8,7 @@ import asyncio
 import base64
 import hashlib
 import json
-import unicodedata
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,11 +23,22 @@ from pinxit.api.guard import LOST_ANSWER
 from pinxit.api.manner import Manner
 from pinxit.api.manner import parse as parse_manner
 from pinxit.api.rations import rate_headers
-from pinxit.api.streaming import ImageStream
+from pinxit.api.request_schema import (
+    DELIVERIES,
+    ENCODINGS,
+    INVISIBLE,
+    MAX_GUIDANCE,
+    MAX_N,
+    MAX_NAME_CHARACTERS,
+    MAX_STEPS,
+    Terms,
+)
+from pinxit.api.routing import fallback_models_of, routing_of
+from pinxit.api.streaming import ImageStream, OrderStream, Previews
+from pinxit.backends.interface import MAX_SEED
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.generations.generation import Generation
-from pinxit.generations.live import Preview
 from pinxit.generations.repeat import Repeat, check_key
 from pinxit.generations.service import Order
 from pinxit.ids import GENERATION_ID
@@ -131,12 +142,8 @@ FOREIGN = frozenset(
 )
 """Well-known names of other image APIs: without effect here, and listed in `x-pinxit-ignored`."""
 
-_JSON = (b"content-type", b"application/json")
-DELIVERIES = ("url", "b64_json")
-ENCODINGS = ("png", "jpeg", "webp")
-MAX_N = 10
-MAX_SEED = 2**32 - 1
-MAX_NAME_CHARACTERS = 512
+JSON = (b"content-type", b"application/json")
+_VISIBLE = re.compile(f"[^{INVISIBLE}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +166,11 @@ def parse(
     """`has_prompt`: whether there must be one. Raises InvalidRequest or InvalidValue, naming the parameter."""
     ignored = _unknown_fields(body, strict=key is not None and key.options.strict)
     fields = Fields(body)
-    _refuse_what_comes_later(fields)
     delivery, encoding = _delivery_and_encoding(fields, settings, key)
     style = fields.text("style", max_characters=MAX_NAME_CHARACTERS)
     request = ImageRequest(
         model=_model(fields, settings),
-        prompt=_prompt(fields, settings) if has_prompt else "",
+        prompt=_prompt(fields, settings) if has_prompt else _no_prompt(fields),
         n=_or(fields.integer("n", 1, MAX_N, outside=InvalidRequest), 1),
         delivery=delivery,
         encoding=encoding,
@@ -177,16 +183,28 @@ def parse(
         seed=fields.integer("seed", 0, MAX_SEED),
         negative_prompt=fields.text("negative_prompt", max_characters=settings.max_prompt_characters),
         num_inference_steps=_steps(fields),
-        guidance_scale=fields.number("guidance_scale", 0, 100),
+        guidance_scale=fields.number("guidance_scale", 0, MAX_GUIDANCE),
         strength=fields.number("strength", 0, 1),
         loras=tuple(str(lora) for lora in fields.array("loras") or ()),
         store=_or(fields.boolean("store"), True),
         include_cost=_include_cost(fields),
         end_user=_end_user(fields),
+        routing=routing_of(fields),
+        fallback_models=fallback_models_of(fields),
     )
     if not request.store and request.delivery.has_url:
         raise InvalidValue("A picture that is not stored has no URL: ask for b64_json.", param="store")
     return ParsedRequest(request, parse_manner(fields, prefer), tuple(ignored))
+
+
+def terms(settings: Settings, key: ApiKey | None) -> Terms:
+    """What `parse` decides by, as the schemas of requests want it."""
+    return Terms(
+        max_prompt_characters=settings.max_prompt_characters,
+        default_delivery=(key and key.options.default_delivery) or settings.default_delivery,
+        fetches_pictures=settings.fetch_image_urls,
+        ignored=() if key is not None and key.options.strict else sorted(FOREIGN),
+    )
 
 
 def _or(value: T | None, default: T) -> T:
@@ -207,16 +225,6 @@ def _unknown_fields(body: Mapping[str, Any], *, strict: bool) -> list[str]:
     return ignored
 
 
-def _refuse_what_comes_later(fields: Fields) -> None:
-    later = {
-        "provider": fields.object("provider"),
-        "fallback_models": fields.array("fallback_models"),
-    }
-    for name, asked in later.items():
-        if asked:
-            raise InvalidValue(f"This version of Pinxit does not have {name} yet; leave it out.", param=name)
-
-
 def _model(fields: Fields, settings: Settings) -> str:
     return _or(fields.text("model", max_characters=2**20), settings.default_model)
 
@@ -226,9 +234,15 @@ def _prompt(fields: Fields, settings: Settings) -> str:
         raise InvalidRequest("prompt is missing: say what to paint.", param="prompt")
     prompt = fields.text("prompt", max_characters=settings.max_prompt_characters, outside=InvalidRequest)
     assert prompt is not None
-    if all(character.isspace() or unicodedata.category(character) == "Cf" for character in prompt):
+    if _VISIBLE.search(prompt) is None:
         raise InvalidRequest("prompt is empty: say what to paint.", param="prompt")
     return prompt
+
+
+def _no_prompt(fields: Fields) -> str:
+    if fields.is_set("prompt"):
+        raise InvalidRequest("There is no prompt here; /v1/images/edits takes one.", param="prompt")
+    return ""
 
 
 def _delivery_and_encoding(fields: Fields, settings: Settings, key: ApiKey | None) -> tuple[Delivery, Encoding]:
@@ -257,10 +271,10 @@ def _compression(fields: Fields, encoding: Encoding) -> int | None:
 
 
 def _steps(fields: Fields) -> int | None:
-    steps = fields.integer("num_inference_steps", 1, 1000)
-    alias = fields.integer("steps", 1, 1000)
-    if steps is not None and alias is not None and steps != alias:
-        raise InvalidValue("steps contradicts num_inference_steps: send one of them.", param="steps")
+    steps = fields.integer("num_inference_steps", 1, MAX_STEPS)
+    alias = fields.integer("steps", 1, MAX_STEPS)
+    if steps is not None and alias is not None:
+        raise InvalidValue("steps and num_inference_steps mean the same: send one of them.", param="steps")
     return alias if steps is None else steps
 
 
@@ -283,6 +297,8 @@ class GenerationsEndpoint:
 
     kind = "image_generation"
     """How the events of a stream begin."""
+    takes_basic = False
+    """Whether the API key may come as a password."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -299,7 +315,7 @@ class GenerationsEndpoint:
     async def _admit(self, scope: Scope) -> Caller:
         """The caller, who may order pictures. Raises AuthenticationFailed, PermissionDenied."""
         services = self._services
-        caller = await authenticate(scope, services.keys)
+        caller = await authenticate(scope, services.keys, takes_basic=self.takes_basic)
         caller.require(KeyScope.IMAGES_WRITE)
         scope[ANSWER_HEADERS] = lambda: rate_headers(services.generations.standings(caller))
         return caller
@@ -319,9 +335,10 @@ class GenerationsEndpoint:
         generation_id = _proposed_generation_id(scope)
         if parsed.manner.is_dry_run:
             on_end()
-            await _send(send, [_estimate(services.generations.price(caller, parsed.request))], [_JSON])
+            offers = services.generations.offers(caller, parsed.request, parsed.manner.partial_images)
+            await send_parts(send, [_estimate(offers)], [JSON])
             return
-        previews: asyncio.Queue[Preview | None] = asyncio.Queue()
+        previews: Previews = asyncio.Queue()
         order = await services.generations.begin(
             caller,
             parsed.request,
@@ -345,10 +362,26 @@ class GenerationsEndpoint:
         if generation is None:
             return
         scope.get(LOST_ANSWER, []).append(order.lost)
-        parts = await asyncio.to_thread(
-            render, generation, parsed.request, services, base_url(scope, services.settings)
+        parts = await asyncio.to_thread(self._render, generation, parsed, scope)
+        await send_parts(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
+
+    def _render(self, generation: Generation, parsed: ParsedRequest, scope: Scope) -> list[bytes]:
+        """The body of the answer in parts to be joined."""
+        return render(generation, parsed.request, self._services, base_url(scope, self._services.settings))
+
+    def _stream_of(
+        self, order: Order, opened: Generation, parsed: ParsedRequest, previews: Previews, scope: Scope
+    ) -> OrderStream:
+        return ImageStream(
+            self._services,
+            order,
+            opened,
+            parsed.request,
+            previews,
+            request_id=scope[REQUEST_ID],
+            base=base_url(scope, self._services.settings),
+            kind=self.kind,
         )
-        await _send(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
 
     async def _stream(
         self,
@@ -358,22 +391,13 @@ class GenerationsEndpoint:
         caller: Caller,
         order: Order,
         parsed: ParsedRequest,
-        previews: "asyncio.Queue[Preview | None]",
+        previews: Previews,
     ) -> None:
         """Events until the order ends. A client that hangs up wants no more."""
         services = self._services
         opened = await services.generations.get(caller, await order.opened())
-        stream = ImageStream(
-            services,
-            order,
-            opened,
-            parsed.request,
-            previews,
-            request_id=scope[REQUEST_ID],
-            base=base_url(scope, services.settings),
-            kind=self.kind,
-        )
-        headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != _JSON]
+        stream = self._stream_of(order, opened, parsed, previews, scope)
+        headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != JSON]
         sending = asyncio.ensure_future(stream.send(send, headers))
         gone = asyncio.ensure_future(_until_disconnected(receive))
         try:
@@ -404,11 +428,12 @@ class GenerationsEndpoint:
         found = [*_answer_headers(generation, _ignored(parsed, generation)), (b"location", url.encode())]
         if parsed.manner.applied:
             found.append((b"preference-applied", parsed.manner.applied.encode()))
-        await _send(send, [json.dumps(content, separators=(",", ":")).encode()], found, status=202)
+        await send_parts(send, [json.dumps(content, separators=(",", ":")).encode()], found, status=202)
 
 
-def _estimate(order: CheckedOrder) -> bytes:
-    """The answer to a dry run: what would be painted, by whom, and for how much."""
+def _estimate(offers: Sequence[CheckedOrder]) -> bytes:
+    """The answer to a dry run: what would be painted, by whom, and for how much; and who would be asked after that."""
+    order = offers[0]
     content = {
         "object": "generation.estimate",
         "model": order.entry.id,
@@ -418,6 +443,10 @@ def _estimate(order: CheckedOrder) -> bytes:
         "quality": order.quality,
         "cost": order.price_micros / 1_000_000,
         "cost_details": {"cost_micros": order.price_micros, "images": order.request.n},
+        "route": [
+            {"backend": offer.entry.painter, "model": offer.entry.id, "cost": offer.price_micros / 1_000_000}
+            for offer in offers
+        ],
     }
     return json.dumps(content, separators=(",", ":")).encode()
 
@@ -485,7 +514,8 @@ def render(generation: Generation, request: ImageRequest, services: Services, ba
     """The body of the answer in parts to be joined: the seed's keys, OpenAI's further ones, base64 as bytes."""
     parts = [b'{"created":%d,"data":[' % int(generation.created_at.timestamp())]
     for number, image in enumerate(generation.images):
-        parts += _datum(image, request.delivery, services, base, first=number == 0)
+        revised = generation.parameters.get("revised_prompts", {}).get(str(image.position), "")
+        parts += _datum(image, revised, request.delivery, services, base, first=number == 0)
     tail = {
         "background": generation.parameters["background"],
         "output_format": generation.parameters["output_format"],
@@ -497,9 +527,11 @@ def render(generation: Generation, request: ImageRequest, services: Services, ba
     return parts
 
 
-def _datum(image: Image, delivery: Delivery, services: Services, base: str, *, first: bool) -> list[bytes]:
+def _datum(
+    image: Image, revised_prompt: str, delivery: Delivery, services: Services, base: str, *, first: bool
+) -> list[bytes]:
     url = base + services.library.urls.path(image) if delivery.has_url else ""
-    rest = {"revised_prompt": "", "id": image.id, "seed": image.seed}
+    rest = {"revised_prompt": revised_prompt, "id": image.id, "seed": image.seed}
     return [
         b"" if first else b",",
         b'{"url":%s,"b64_json":"' % json.dumps(url).encode(),
@@ -523,10 +555,12 @@ def _usage(generation: Generation, request: ImageRequest) -> dict[str, Any]:
 
 def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[bytes, bytes]]:
     found = [
-        _JSON,
+        JSON,
         (b"x-pinxit-generation", generation.id.encode()),
         (b"x-pinxit-model", generation.model.encode()),
     ]
+    if "backend" in generation.parameters:
+        found.append((b"x-pinxit-backend", str(generation.parameters["backend"]).encode()))
     if generation.is_replay:
         found.append((b"idempotent-replayed", b"true"))
     if ignored:
@@ -534,7 +568,7 @@ def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[by
     return found
 
 
-async def _send(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
+async def send_parts(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
     length = str(sum(len(part) for part in parts)).encode()
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", length)]})
     for part in parts:

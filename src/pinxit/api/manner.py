@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pinxit.api.fields import Fields
+from pinxit.api.request_schema import MAX_DEADLINE_SECONDS, MAX_PARTIAL_IMAGES
 from pinxit.errors import InvalidValue
 
 MAX_WAIT_SECONDS = 600.0
-MAX_DEADLINE_SECONDS = 86_400.0
-MAX_PARTIAL_IMAGES = 3
 
 _WAIT = re.compile(r"wait=([0-9]{1,6})", re.ASCII)
 

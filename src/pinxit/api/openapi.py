@@ -5,7 +5,9 @@ from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
+from pinxit.api import adapters
 from pinxit.api.errors import STATUS_AND_TYPE
 from pinxit.api.schemas import SCHEMAS, Schema
 
@@ -50,6 +52,7 @@ _PAGING: list[Schema] = [
     {"name": "after", "in": "query", "schema": {"type": "string"}, "description": "The last id of the page before."},
     {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
 ]
+_GROUP = "(day|model|key)"
 _USAGE: list[Schema] = [
     {
         "name": name,
@@ -65,7 +68,7 @@ _USAGE: list[Schema] = [
     {
         "name": "group_by",
         "in": "query",
-        "schema": {"type": "string", "default": "day"},
+        "schema": {"type": "string", "default": "day", "pattern": f"^{_GROUP}(,{_GROUP})*$"},
         "description": "Some of `day`, `model` and `key`, with commas.",
     },
     {"name": "format", "in": "query", "schema": {"type": "string", "enum": ["json", "csv"]}},
@@ -79,10 +82,14 @@ def openapi_document(app: FastAPI) -> bytes:
     document["paths"]["/v1/images/edits"] = {"post": _edits()}
     document["paths"]["/v1/images/variations"] = {"post": _variations()}
     document["paths"]["/image/{key}"] = {"get": _picture("get_picture"), "head": _picture("head_picture")}
+    document["paths"].update(
+        adapters.paths({route.path for route in app.routes if isinstance(route, Route)}, _errors())
+    )
     document["webhooks"] = {"event": {"post": _webhook()}}
     document["components"] = {
-        "schemas": SCHEMAS,
+        "schemas": {**SCHEMAS, **adapters.SCHEMAS},
         "securitySchemes": {
+            "basic": {"type": "http", "scheme": "basic", "description": "The password, or the name, is the API key."},
             "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer sk-…`"},
             "raw": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`Authorization: sk-…`"},
         },
@@ -113,6 +120,8 @@ def _describe(operation: dict[str, Any], *, name: str) -> None:
         operation["requestBody"] = _body(BODIES[name])
     if name in ("list_images", "list_generations", "list_webhook_deliveries"):
         operation["parameters"] = [*operation.get("parameters", []), *_PAGING]
+    if name == "get_generation":
+        operation["responses"]["200"] = _or_events(operation["responses"]["200"], "Generation")
     if name == "get_usage":
         operation["parameters"] = [*operation.get("parameters", []), *_USAGE]
         operation["responses"]["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
@@ -170,7 +179,9 @@ def _variations() -> Schema:
 
 def _json_or_form(schema: str, form: str) -> Schema:
     bodies = {"application/json": schema, "multipart/form-data": form}
-    content = {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}} for kind, name in bodies.items()}
+    content: Schema = {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}} for kind, name in bodies.items()}
+    kinds = {"contentType": "image/png, image/jpeg, image/webp"}
+    content["multipart/form-data"]["encoding"] = dict.fromkeys(("image", "mask"), kinds)
     return {"required": True, "content": content}
 
 
@@ -228,10 +239,17 @@ def _json(description: str, *schemas: str) -> Schema:
 
 
 def _or_events(response: Schema, *schemas: str) -> Schema:
-    """The response, or a stream of server-sent events whose `data` is one of the schemas."""
-    data = {"oneOf": [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]}
-    events = {"schema": {"type": "string", "contentMediaType": "text/event-stream"}, "x-event-data": data}
-    return {**response, "content": {**response["content"], "text/event-stream": events}}
+    """The response, or a stream of server-sent events, each as the schema has it, whose `data` is one of `schemas`."""
+    data = {"anyOf": [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]}
+    event = {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"type": "string"},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+        },
+    }
+    return {**response, "content": {**response["content"], "text/event-stream": {"schema": event}}}
 
 
 def _errors() -> dict[str, Schema]:

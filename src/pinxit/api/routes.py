@@ -6,11 +6,15 @@ from fastapi import APIRouter, Depends, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Route
 
+from pinxit.api import sdapi_facts
+from pinxit.api.chat import ChatEndpoint
 from pinxit.api.context import Services
 from pinxit.api.edits import EditsEndpoint, VariationsEndpoint
 from pinxit.api.handlers import Handlers, caller_with
 from pinxit.api.images import GenerationsEndpoint
 from pinxit.api.pictures import PictureEndpoint
+from pinxit.api.responses import ResponsesEndpoint
+from pinxit.api.sdapi import Img2ImgEndpoint, Txt2ImgEndpoint
 from pinxit.api.webhooks import WebhookHandlers
 from pinxit.keys.model import Caller, Scope
 
@@ -32,11 +36,48 @@ register_url_convertor("id", _Id())
 
 def hot_routes(services: Services) -> list[BaseRoute]:
     """The routes that carry pictures: plain ASGI callables, which authorise by the same `authenticate`."""
-    return [
+    settings = services.settings
+    routes: list[BaseRoute] = [
         Route("/v1/images/generations", GenerationsEndpoint(services), methods=["POST"], name="create_image"),
         Route("/v1/images/edits", EditsEndpoint(services), methods=["POST"], name="edit_image"),
         Route("/v1/images/variations", VariationsEndpoint(services), methods=["POST"], name="vary_image"),
         Route("/image/{key:path}", PictureEndpoint(services), methods=["GET", "HEAD"], name="get_picture"),
+    ]
+    if settings.enable_responses:
+        routes.append(Route("/v1/responses", ResponsesEndpoint(services), methods=["POST"], name="create_response"))
+    if settings.enable_chat_completions:
+        chat = ChatEndpoint(services)
+        routes.append(Route("/v1/chat/completions", chat, methods=["POST"], name="create_chat_completion"))
+    if settings.enable_sdapi:
+        routes += _sdapi_routes(services)
+    return routes
+
+
+def _sdapi_routes(services: Services) -> list[BaseRoute]:
+    """Those of AUTOMATIC1111's web UI. Their keys may come as passwords, so they authenticate themselves."""
+    models, pictures, painting = Scope.MODELS_READ, Scope.IMAGES_READ, Scope.IMAGES_WRITE
+    facts: list[tuple[str, str, Scope, Any]] = [
+        ("GET", "options", models, sdapi_facts.get_options),
+        ("GET", "sd-models", models, sdapi_facts.list_models),
+        ("GET", "samplers", models, sdapi_facts.constant(sdapi_facts.SAMPLERS)),
+        ("GET", "schedulers", models, sdapi_facts.constant(sdapi_facts.SCHEDULERS)),
+        ("GET", "upscalers", models, sdapi_facts.constant(sdapi_facts.UPSCALERS)),
+        ("GET", "latent-upscale-modes", models, sdapi_facts.constant(sdapi_facts.NOTHING)),
+        ("GET", "sd-vae", models, sdapi_facts.constant(sdapi_facts.NOTHING)),
+        ("GET", "progress", pictures, sdapi_facts.get_progress),
+        ("POST", "interrupt", painting, sdapi_facts.interrupt),
+    ]
+    routes = [
+        Route(f"/sdapi/v1/{name}", sdapi_facts.FactsEndpoint(services, scope, answer), methods=[method])
+        for method, name, scope, answer in facts
+    ]
+    for route in routes:
+        (route.methods or set()).discard("HEAD")  # which Starlette adds, and no other route has
+    return [
+        *routes,
+        Route("/sdapi/v1/options", sdapi_facts.SetOptionsEndpoint(services), methods=["POST"]),
+        Route("/sdapi/v1/txt2img", Txt2ImgEndpoint(services), methods=["POST"]),
+        Route("/sdapi/v1/img2img", Img2ImgEndpoint(services), methods=["POST"]),
     ]
 
 

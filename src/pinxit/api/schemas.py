@@ -3,6 +3,8 @@
 from typing import Any
 
 from pinxit.api.errors import TYPES
+from pinxit.api.images import FOREIGN
+from pinxit.api.request_schema import TEXT_PATTERN, Terms, edit_schema, form_of, order_schema, variation_schema
 from pinxit.keys.model import Scope
 from pinxit.webhooks.model import ORDER_EVENTS, DeliveryStatus, EventType
 
@@ -73,7 +75,7 @@ _BUDGETS = _object(
     required=[],
 )
 _KEY_OPTIONS: dict[str, Schema] = {
-    "name": {"type": "string", "maxLength": 200},
+    "name": {"type": "string", "maxLength": 200, "pattern": TEXT_PATTERN},
     "scopes": {"type": "array", "items": _enum(*Scope), "minItems": 1},
     "models": _nullable(_array(STRING)),
     "limits": _LIMITS,
@@ -81,7 +83,22 @@ _KEY_OPTIONS: dict[str, Schema] = {
     "default_delivery": _nullable(_DELIVERY),
     "strict": BOOLEAN,
     "url_ttl_seconds": _nullable({"type": "integer", "minimum": 1, "maximum": 604800}),
-    "expires_at": _nullable(INTEGER),
+    "expires_at": _nullable({"type": "integer", "minimum": 0, "maximum": 253402300799}),
+}
+_AMOUNT: Schema = {
+    "description": "US dollars, in whole millionths.",
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 9007199254.740992},
+        {"type": "string", "pattern": "^[0-9]{1,10}([.][0-9]{1,6})?$"},
+        {"type": "null"},
+    ],
+}
+_KEY_CHANGES: dict[str, Schema] = {
+    **{name: schema if name == "scopes" else _nullable(schema) for name, schema in _KEY_OPTIONS.items()},
+    "limits": _nullable(
+        _object({name: _nullable(limit) for name, limit in _LIMITS["properties"].items()}, required=[])
+    ),
+    "budgets": _nullable(_object(dict.fromkeys(_BUDGETS["properties"], _AMOUNT), required=[])),
 }
 _KEY: dict[str, Schema] = {
     "id": STRING,
@@ -94,11 +111,18 @@ _KEY: dict[str, Schema] = {
     "last_used_at": _nullable(INTEGER),
 }
 _WEBHOOK_OPTIONS: dict[str, Schema] = {
-    "url": {"type": "string", "maxLength": 2048, "description": "Where to; https, and a public address."},
+    "url": {
+        "type": "string",
+        "format": "uri",
+        "minLength": 1,
+        "maxLength": 2048,
+        "description": "Where to; https, and a public address.",
+    },
     "events": {"type": "array", "items": _enum(*ORDER_EVENTS), "minItems": 1},
-    "description": {"type": "string", "maxLength": 500},
+    "description": {"type": "string", "maxLength": 500, "pattern": TEXT_PATTERN},
     "active": {"type": "boolean", "default": True},
 }
+_WEBHOOK_CHANGES = {name: _nullable(schema) for name, schema in _WEBHOOK_OPTIONS.items()}
 _WEBHOOK: dict[str, Schema] = {
     "id": STRING,
     "object": {"const": "webhook"},
@@ -149,55 +173,6 @@ _GENERATION: dict[str, Schema] = {
     "error": _nullable(_object({"type": _enum(*TYPES), "message": STRING})),
     "request_id": STRING,
 }
-_REQUEST: Schema = {
-    "type": "object",
-    "required": ["prompt"],
-    "additionalProperties": True,
-    "properties": {
-        "model": {
-            "type": "string",
-            "description": "A model's id or alias; the server's default model if it is missing.",
-        },
-        "prompt": {"type": "string", "minLength": 1, "maxLength": 32000},
-        "n": {"type": "integer", "minimum": 1, "maximum": 10, "default": 1},
-        "output_format": {
-            **_enum("url", "b64_json", "png", "jpeg", "webp"),
-            "description": "How pictures come back (`url`, `b64_json`), or their encoding: the sets are disjoint.",
-        },
-        "response_format": {**_enum("url", "b64_json"), "description": "How pictures come back."},
-        "size": {"type": "string", "default": "auto", "description": "`auto`, `1024x1024` or a ratio like `3:2`."},
-        "quality": {"type": "string", "default": "auto", "description": "`auto` or one of the model's qualities."},
-        "background": {**_enum("auto", "transparent", "opaque"), "default": "auto"},
-        "output_compression": {"type": "integer", "minimum": 0, "maximum": 100, "description": "For jpeg and webp."},
-        "moderation": {**_enum("auto", "low"), "default": "auto"},
-        "style": STRING,
-        "user": STRING,
-        "safety_identifier": STRING,
-        "store": {"type": "boolean", "default": True, "description": "Keep the picture on the server."},
-        "seed": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": 4294967295,
-            "description": "Picture i has the seed (seed + i) mod 2³²; a seed promises the same pixels.",
-        },
-        "negative_prompt": {"type": "string", "maxLength": 32000},
-        "num_inference_steps": {"type": "integer", "minimum": 1},
-        "guidance_scale": {"type": "number"},
-        "stream": {"type": "boolean", "default": False, "description": "Answer as server-sent events."},
-        "partial_images": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": 3,
-            "default": 0,
-            "description": "How many of each picture a stream shows while it is painted.",
-        },
-        "async": {"type": "boolean", "default": False, "description": "Answer 202 at once; ask for the order later."},
-        "dry_run": {"type": "boolean", "default": False, "description": "Say what it would cost; paint nothing."},
-        "deadline_seconds": {"type": "number", "exclusiveMinimum": 0, "description": "Give up after this long."},
-        "usage": {"type": "object", "properties": {"include": BOOLEAN}, "description": "`include`: add the cost."},
-    },
-}
-
 _STREAMED: dict[str, Schema] = {
     "type": _enum(
         *(f"image_{kind}.{what}" for kind in ("generation", "edit") for what in ("partial_image", "completed"))
@@ -219,26 +194,13 @@ _AMOUNTS: dict[str, Schema] = {
     "cost_micros": {**INTEGER, "description": "Millionths of a US dollar."},
 }
 
-_PICTURE: Schema = {
-    "description": "A data URL, or an http or https URL.",
-    "oneOf": [STRING, {"type": "object", "required": ["image_url"], "properties": {"image_url": STRING}}],
-}
-_FILE: Schema = {"type": "string", "format": "binary"}
-_STRENGTH: Schema = {"type": "number", "description": "How far to go from the picture, above 0 to 1."}
-_EDIT = {**_REQUEST["properties"], "strength": _STRENGTH}
-_VARIATION = {name: schema for name, schema in _EDIT.items() if name != "prompt"}
-_SENT_PICTURES: dict[str, Schema] = {
-    "image": {"oneOf": [_PICTURE, _array(_PICTURE)]},
-    "images": _array(_PICTURE),
-    "image_urls": _array(STRING),
-}
-_SENT_FILES: dict[str, Schema] = {"image": {"oneOf": [_FILE, _array(_FILE)]}, "image[]": _array(_FILE)}
+_ANY = Terms(ignored=sorted(FOREIGN), has_rules=False)
 
 SCHEMAS: dict[str, Schema] = {
-    "EditRequest": {**_REQUEST, "properties": {**_EDIT, **_SENT_PICTURES, "mask": _PICTURE}},
-    "EditForm": {**_REQUEST, "properties": {**_EDIT, **_SENT_FILES, "mask": _FILE}},
-    "VariationRequest": {**_REQUEST, "required": [], "properties": {**_VARIATION, **_SENT_PICTURES}},
-    "VariationForm": {**_REQUEST, "required": ["image"], "properties": {**_VARIATION, **_SENT_FILES}},
+    "EditRequest": edit_schema(_ANY),
+    "EditForm": form_of(edit_schema(_ANY)),
+    "VariationRequest": variation_schema(_ANY),
+    "VariationForm": form_of(variation_schema(_ANY)),
     "Error": _object(
         {
             "error": _object(
@@ -255,7 +217,7 @@ SCHEMAS: dict[str, Schema] = {
             )
         }
     ),
-    "ImageRequest": _REQUEST,
+    "ImageRequest": order_schema(_ANY),
     "ImageUsage": _object(
         {
             "input_tokens": INTEGER,
@@ -299,6 +261,7 @@ SCHEMAS: dict[str, Schema] = {
             "quality": STRING,
             "cost": {"type": "number", "description": "US dollars."},
             "cost_details": _object({"cost_micros": INTEGER, "images": INTEGER}),
+            "route": _array(_object({"backend": STRING, "model": STRING, "cost": {"type": "number"}})),
         }
     ),
     "Capabilities": _object(
@@ -307,6 +270,11 @@ SCHEMAS: dict[str, Schema] = {
             "default_size": _SIZE,
             "native_size": _SIZE,
             "aspect_ratios": _map(_SIZE),
+            "size_range": _nullable(
+                _object(
+                    dict.fromkeys(("min_side", "max_side", "multiple_of"), INTEGER) | {"max_pixels": _nullable(INTEGER)}
+                )
+            ),
             "n": _RANGE,
             "qualities": _map(INTEGER),
             "num_inference_steps": _nullable(_RANGE),
@@ -324,7 +292,9 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "Model": _object(_MODEL),
-    "ModelWithSchema": _object({**_MODEL, "request_schema": {"type": "object"}}),
+    "ModelWithSchema": _object(
+        {**_MODEL, "request_schema": {"type": "object"}, "edit_schema": _nullable({"type": "object"})}
+    ),
     "ModelList": _object({"object": {"const": "list"}, "data": _array(_ref("Model"))}),
     "Image": _object(
         {
@@ -365,7 +335,7 @@ SCHEMAS: dict[str, Schema] = {
         {**_STREAMED, "usage": _ref("ImageUsage"), "id": STRING, "seed": INTEGER, "url": STRING},
         required=[*_STREAMED_ALWAYS, "usage", "id", "seed", "url"],
     ),
-    "ApiKeyOptions": _object(_KEY_OPTIONS, required=[]),
+    "ApiKeyOptions": _object(_KEY_CHANGES, required=[]),
     "ApiKey": _object(_KEY),
     "NewApiKey": _object(
         {**_KEY, "key": {"type": "string", "description": "The key itself; it is never shown again."}}
@@ -397,12 +367,14 @@ SCHEMAS: dict[str, Schema] = {
             "total": _object(_AMOUNTS),
         }
     ),
-    "WebhookOptions": _object({**_WEBHOOK_OPTIONS, "events": _nullable(_WEBHOOK_OPTIONS["events"])}, required=["url"]),
+    "WebhookOptions": _object(_WEBHOOK_CHANGES | {"url": _WEBHOOK_OPTIONS["url"]}, required=["url"]),
     "WebhookChange": _object(
         {
-            **_WEBHOOK_OPTIONS,
-            "events": _nullable(_WEBHOOK_OPTIONS["events"]),
-            "rotate_secret": {"type": "boolean", "description": "Make a new secret; the old one signs for 24 hours."},
+            **_WEBHOOK_CHANGES,
+            "rotate_secret": {
+                "type": ["boolean", "null"],
+                "description": "Make a new secret; the old one signs for 24 hours.",
+            },
         },
         required=[],
     ),

@@ -1,13 +1,15 @@
 """Rows and entries as they look on the wire."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
 from pinxit.api.errors import type_of_class_name
+from pinxit.api.request_schema import Terms, edit_schema, model_names, order_schema
 from pinxit.backends.interface import Range
-from pinxit.catalog.entry import OPENAI_STYLES, Entry
+from pinxit.catalog.catalog import Catalog
+from pinxit.catalog.entry import Entry
 from pinxit.generations.generation import Generation
 from pinxit.keys.model import ApiKey, KeyOptions
 from pinxit.ledger.dollars import MICROS
@@ -66,6 +68,7 @@ def capabilities(entry: Entry) -> dict[str, Any]:
         "default_size": str(can.default_size),
         "native_size": str(can.native_size),
         "aspect_ratios": {ratio: str(size) for ratio, size in can.aspect_ratios.items()},
+        "size_range": None if can.size_range is None else asdict(can.size_range),
         "n": {"minimum": 1, "maximum": can.max_n, "default": 1},
         "qualities": dict(can.qualities),
         "num_inference_steps": _range(can.num_inference_steps),
@@ -83,47 +86,18 @@ def capabilities(entry: Entry) -> dict[str, Any]:
     }
 
 
-def request_schema(entry: Entry, max_prompt_characters: int) -> dict[str, Any]:
-    """A JSON schema of POST /v1/images/generations for this model."""
-    can = entry.capabilities
-    properties: dict[str, Any] = {
-        "model": {"type": "string", "enum": [entry.id, *entry.aliases]},
-        "prompt": {"type": "string", "minLength": 1, "maxLength": max_prompt_characters},
-        "n": {"type": "integer", "minimum": 1, "maximum": can.max_n, "default": 1},
-        "size": {
-            "type": "string",
-            "enum": ["auto", *map(str, can.sizes), *can.aspect_ratios],
-            "default": "auto",
-        },
-        "quality": {"type": "string", "enum": ["auto", *can.qualities], "default": "auto"},
-        "output_format": {
-            "type": "string",
-            "enum": ["url", "b64_json", *(encoding.value for encoding in can.encodings)],
-        },
-        "response_format": {"type": "string", "enum": ["url", "b64_json"]},
-        "output_compression": {"type": "integer", "minimum": 0, "maximum": 100},
-        "background": {"type": "string", "enum": ["auto", "opaque", *(["transparent"] if can.transparent else [])]},
-        "style": {"type": "string", "enum": [*can.styles, *OPENAI_STYLES]},
-        "store": {"type": "boolean", "default": True},
-    }
-    properties["stream"] = {"type": "boolean", "default": False}
-    if can.streaming:
-        properties["partial_images"] = {"type": "integer", "minimum": 0, "maximum": 3, "default": 0}
-    if can.seed:
-        properties["seed"] = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
-    if can.negative_prompt:
-        properties["negative_prompt"] = {"type": "string", "maxLength": max_prompt_characters}
-    for name, allowed, kind in (
-        ("num_inference_steps", can.num_inference_steps, "integer"),
-        ("guidance_scale", can.guidance_scale, "number"),
-    ):
-        if allowed is not None:
-            properties[name] = {"type": kind, **(_range(allowed) or {})}
+def request_schemas(entry: Entry, terms: Terms, catalog: Catalog) -> dict[str, Any]:
+    """JSON schemas of the orders that this model takes: from texts, and from pictures (null if it cannot).
+
+    `terms`: without a model.
+    """
+    others = [other for other in catalog.list() if other.id != entry.id]
+    names = model_names([entry.id, *entry.aliases], [name for other in others for name in (other.id, *other.aliases)])
+    own = replace(terms, can=entry.capabilities, model=names, is_default_model=entry.id == catalog.default.id)
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object",
-        "required": ["prompt"],
-        "properties": properties,
+        "request_schema": {**draft, **order_schema(own)},
+        "edit_schema": {**draft, **edit_schema(own)} if entry.capabilities.edits else None,
     }
 
 

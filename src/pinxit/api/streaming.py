@@ -9,7 +9,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -25,14 +25,19 @@ from pinxit.generations.service import Order
 from pinxit.images.encoding import encode, fit
 from pinxit.images.request import ImageRequest
 from pinxit.images.size import Size
+from pinxit.library.image import Image
 
 KEEP_ALIVE_SECONDS = 15.0
 KEEP_ALIVE = b": keepalive\n\n"
 HEADERS = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
 
 
-class ImageStream:
-    """The events of one order, from when it is in the database to its end. `kind`: image_generation or image_edit."""
+Previews = asyncio.Queue[Preview | None]
+"""Where an order's previews come in while it is painted; None: there will be no more."""
+
+
+class OrderStream:
+    """The events of one order, from when it is in the database to its end."""
 
     def __init__(
         self,
@@ -40,21 +45,15 @@ class ImageStream:
         order: Order,
         opened: Generation,
         request: ImageRequest,
-        previews: "asyncio.Queue[Preview | None]",
+        previews: Previews,
         *,
         request_id: str,
-        base: str,
-        kind: str = "image_generation",
     ) -> None:
-        """`previews`: where they come in while the order is painted."""
         self._services = services
         self._order = order
         self._request = request
         self._previews = previews
         self._request_id = request_id
-        self._base = base
-        self._kind = kind
-        self._is_alone = request.n == 1
         kept = opened.parameters
         self._common = {name: kept[name] for name in ("size", "quality", "background", "output_format")}
         self._size = Size.parse(kept["size"])
@@ -71,30 +70,77 @@ class ImageStream:
         answer = asyncio.ensure_future(self._order.answer())
         answer.add_done_callback(lambda _: self._previews.put_nowait(None))
         try:
+            for event in self._begun():
+                yield event
             while (preview := await self._previews.get()) is not None:
                 yield await self._partial(preview)
-            generation = await answer
-            for place in range(len(generation.images)):
-                yield await self._completed(generation, place)
+            async with aclosing(self._ended(await answer)) as events:
+                async for event in events:
+                    yield event
         except PinxitError as error:
-            yield _event("error", render(error, request_id=self._request_id).body)
+            for event in self._failed(error):
+                yield event
         finally:
             answer.cancel()
             await asyncio.gather(answer, return_exceptions=True)
 
+    def _begun(self) -> Sequence[bytes]:
+        """Events at the begin."""
+        return ()
+
     async def _partial(self, preview: Preview) -> bytes:
-        data = await asyncio.to_thread(self._encode, preview)
-        created = int(self._services.now().timestamp())
-        facts = {"created_at": created, "partial_image_index": preview.number, **self._of_picture(preview.index)}
-        return self._picture_event("partial_image", data, facts)
+        raise NotImplementedError
+
+    def _ended(self, generation: Generation) -> AsyncGenerator[bytes, None]:
+        raise NotImplementedError
+
+    def _failed(self, error: PinxitError) -> Sequence[bytes]:
+        return [event("error", render(error, request_id=self._request_id).body)]
+
+    async def _encoded(self, preview: Preview) -> bytes:
+        return await asyncio.to_thread(self._encode, preview)
 
     def _encode(self, preview: Preview) -> bytes:
         request = self._request
         return encode(fit(preview.pixels, self._size), request.encoding, request.compression)
 
+    async def _data(self, image: Image) -> bytes:
+        return await self._services.library.read(image) if image.data is None else image.data
+
+
+class ImageStream(OrderStream):
+    """As OpenAI's Images API has them. `kind`: image_generation or image_edit."""
+
+    def __init__(
+        self,
+        services: Services,
+        order: Order,
+        opened: Generation,
+        request: ImageRequest,
+        previews: Previews,
+        *,
+        request_id: str,
+        base: str,
+        kind: str = "image_generation",
+    ) -> None:
+        super().__init__(services, order, opened, request, previews, request_id=request_id)
+        self._base = base
+        self._kind = kind
+        self._is_alone = request.n == 1
+
+    async def _partial(self, preview: Preview) -> bytes:
+        data = await self._encoded(preview)
+        created = int(self._services.now().timestamp())
+        facts = {"created_at": created, "partial_image_index": preview.number, **self._of_picture(preview.index)}
+        return self._picture_event("partial_image", data, facts)
+
+    async def _ended(self, generation: Generation) -> AsyncGenerator[bytes, None]:
+        for place in range(len(generation.images)):
+            yield await self._completed(generation, place)
+
     async def _completed(self, generation: Generation, place: int) -> bytes:
         image = generation.images[place]
-        data = await self._services.library.read(image) if image.data is None else image.data
+        data = await self._data(image)
         url = self._base + self._services.library.urls.path(image) if image.storage_key else ""
         facts = {
             "created_at": int(generation.created_at.timestamp()),
@@ -112,12 +158,13 @@ class ImageStream:
     def _picture_event(self, what: str, data: bytes, facts: Mapping[str, Any]) -> bytes:
         name = f"{self._kind}.{what}"
         rest = json.dumps(facts, separators=(",", ":")).encode()[1:]
-        return _event(
+        return event(
             name, b"".join((b'{"type":"', name.encode(), b'","b64_json":"', base64.b64encode(data), b'",', rest))
         )
 
 
-def _event(name: str, data: bytes) -> bytes:
+def event(name: str, data: bytes) -> bytes:
+    """A server-sent event."""
     return b"".join((b"event: ", name.encode(), b"\ndata: ", data, b"\n\n"))
 
 

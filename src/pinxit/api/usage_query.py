@@ -29,7 +29,7 @@ def read(parameters: Mapping[str, str], accept: str) -> UsageQuery:
         if name not in NAMES:
             shown = name.encode("ascii", "replace").decode()[:64]
             raise InvalidRequest(f"There is no parameter {shown!r}.", param=shown)
-    format_ = parameters.get("format") or ("csv" if _prefers_csv(accept) else "json")
+    format_ = parameters.get("format", "csv" if _prefers_csv(accept) else "json")
     if format_ not in FORMATS:
         raise InvalidValue("There is no such format.", param="format", allowed=FORMATS)
     first, last = (read_day(parameters.get(name), param=name) for name in ("from", "to"))
@@ -38,7 +38,7 @@ def read(parameters: Mapping[str, str], accept: str) -> UsageQuery:
 
 def read_day(text: str | None, *, param: str) -> date | None:
     """Raises InvalidValue unless it is a day like 2026-11-22."""
-    if not text:
+    if text is None:
         return None
     problem = InvalidValue(f"{param} must be a day like 2026-11-22.", param=param)
     if _DAY.fullmatch(text) is None:
@@ -52,7 +52,7 @@ def read_day(text: str | None, *, param: str) -> date | None:
 def read_groups(text: str | None) -> tuple[Group, ...]:
     """Raises InvalidValue unless it is some of day, model and key, with commas."""
     try:
-        return tuple(Group(name.strip()) for name in text.split(",")) if text else ()
+        return () if text is None else tuple(Group(name.strip()) for name in text.split(","))
     except ValueError as error:
         raise InvalidValue("There is no such grouping.", param="group_by", allowed=list(Group)) from error
 

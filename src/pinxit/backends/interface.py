@@ -32,6 +32,42 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class SizeRange:
+    """Any width and height from `min_side` to `max_side` that are multiples of `multiple_of`, of at most `max_pixels`
+    together.
+    """
+
+    min_side: int
+    max_side: int
+    multiple_of: int = 1
+    max_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.min_side <= self.max_side <= 99_999 and self.multiple_of >= 1 and self.sides):
+            raise ValueError(f"no side is a multiple of {self.multiple_of} from {self.min_side} to {self.max_side}")
+        if not self.has(Size(self.sides[0], self.sides[0])):
+            raise ValueError(f"no size has at most {self.max_pixels} pixels")
+
+    @property
+    def sides(self) -> range:
+        """What a side can be."""
+        first = -(-self.min_side // self.multiple_of) * self.multiple_of
+        return range(first, self.max_side + 1, self.multiple_of)
+
+    def has(self, size: Size) -> bool:
+        """Whether a picture can have this size."""
+        is_small = self.max_pixels is None or size.width * size.height <= self.max_pixels
+        return is_small and size.width in self.sides and size.height in self.sides
+
+    def __str__(self) -> str:
+        """As a refusal says it: `256x256 to 2048x2048 in steps of 16, at most 4194304 pixels`."""
+        low, high = self.sides[0], self.sides[-1]
+        steps = f" in steps of {self.multiple_of}" if self.multiple_of > 1 else ""
+        pixels = f", at most {self.max_pixels} pixels" if self.max_pixels is not None else ""
+        return f"{low}x{low} to {high}x{high}{steps}{pixels}"
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a model can do. A request outside of it is refused with what is here; None means "cannot"."""
 
@@ -39,6 +75,8 @@ class Capabilities:
     default_size: Size
     native_size: Size
     aspect_ratios: Mapping[str, Size] = field(default_factory=dict)
+    size_range: SizeRange | None = None
+    """Sizes beyond those that have names."""
     max_n: int = 10
     qualities: Mapping[str, int] = field(default_factory=dict)
     """Quality name → number of inference steps, of no meaning where `num_inference_steps` is None; `auto` is always

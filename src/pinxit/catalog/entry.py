@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from pinxit.backends.interface import MAX_SEED, Asked, Capabilities, ModelSpec, PaintOrder, Range
+from pinxit.backends.interface import MAX_SEED, Asked, Capabilities, ModelSpec, PaintOrder, Range, SizeRange
 from pinxit.errors import InvalidValue
 from pinxit.images.decoding import InputPixels
 from pinxit.images.price import FREE, PriceList
 from pinxit.images.request import Encoding, ImageRequest
-from pinxit.images.size import Size, is_aspect_ratio
+from pinxit.images.size import Size
 
 OPENAI_STYLES = ("vivid", "natural")
 """DALL·E 3's values: understood everywhere, without effect on models that have no such styles."""
@@ -155,11 +155,12 @@ class Entry:
         text = str(self.defaults.get("size", "auto")) if request.size == "auto" else request.size
         if text == "auto":
             return _nearest(request.images[0].size, can) if request.images else can.default_size
-        allowed = [str(size) for size in can.sizes] + list(can.aspect_ratios) + ["auto"]
-        if is_aspect_ratio(text) and text in can.aspect_ratios:
+        if text in can.aspect_ratios:
             return can.aspect_ratios[text]
-        if text in {str(size) for size in can.sizes}:
+        if text in {str(size) for size in can.sizes} or _is_in_range(text, can):
             return Size.parse(text)
+        ranges = [] if can.size_range is None else [can.size_range]
+        allowed = [*can.sizes, *can.aspect_ratios, *ranges, "auto"]
         raise InvalidValue(f"{self.id} cannot paint the size {text[:40]!r}.", param="size", allowed=allowed)
 
     def _steps(self, request: ImageRequest) -> tuple[str, int]:
@@ -239,14 +240,39 @@ def _refuse_missing_capabilities(model: str, can: Capabilities, request: ImageRe
 
 
 def _nearest(picture: Size, can: Capabilities) -> Size:
-    """The size whose shape is most like the picture's; of several, the one most like the default in pixels."""
+    """The size whose shape is most like the picture's; of several, the one most like the default in pixels.
+
+    Where sizes are a range, the nearest in it to the picture's shape with as many pixels as the default has.
+    """
     usual = can.default_size.width * can.default_size.height
 
     def unlikeness(size: Size) -> tuple[float, float]:
         shape = math.log(size.width / size.height) - math.log(picture.width / picture.height)
         return round(abs(shape), 3), abs(math.log(size.width * size.height / usual))
 
-    return min(can.sizes, key=unlikeness)
+    return min([*can.sizes, can.default_size, *_like(picture, usual, can.size_range)], key=unlikeness)
+
+
+def _like(picture: Size, pixels: int, allowed: SizeRange | None) -> list[Size]:
+    """The sizes of the range about `pixels` large whose shape could be the picture's."""
+    if allowed is None:
+        return []
+    width = math.sqrt(pixels * picture.width / picture.height)
+    sides = allowed.sides
+
+    def around(side: float) -> set[int]:
+        place = int((side - sides.start) // sides.step)
+        return {sides[min(max(near, 0), len(sides) - 1)] for near in (place, place + 1)}
+
+    sizes = [Size(across, down) for across in around(width) for down in around(pixels / width)]
+    return [size for size in sizes if allowed.has(size)]
+
+
+def _is_in_range(text: str, can: Capabilities) -> bool:
+    try:
+        return can.size_range is not None and can.size_range.has(Size.parse(text))
+    except ValueError:
+        return False
 
 
 def _require_within(model: str, param: str, value: float, allowed: Range | None) -> None:

@@ -14,14 +14,14 @@ def models(
 ) -> None:
     """List the models, or show one."""
     from pinxit.api import shapes
+    from pinxit.api.images import terms
     from pinxit.app import build_catalog, installed_backends
 
     settings = settings_from(config)
     catalog = build_catalog(settings, installed_backends())
     if model is not None:
         entry = catalog.resolve(model)
-        schema = shapes.request_schema(entry, settings.max_prompt_characters)
-        print_json({**shapes.model(entry), "request_schema": schema})
+        print_json({**shapes.model(entry), **shapes.request_schemas(entry, terms(settings, None), catalog)})
         return
     if as_json:
         print_json([shapes.model(entry) for entry in catalog.list()])

@@ -177,7 +177,7 @@ class Studio:
                 if trip.painting.images and not trip.missing:
                     break
                 if not await self._goes_on(work, trip, error):
-                    if not trip.painting.images or isinstance(error, StorageUnavailable):
+                    if not trip.painting.images or self._ends_all(error, trip):
                         raise
                     log.warning("pictures_missing", generation_id=work.generation.id, reason=error.message)
                     break
@@ -212,6 +212,12 @@ class Studio:
             return False
         await self._start(work, trip.attempt, AttemptStatus.FAILED)
         return True
+
+    def _ends_all(self, error: PinxitError, trip: "_Trip") -> bool:
+        """Whether the pictures that are there are not given either: they cannot be kept, or refusing wastes nothing."""
+        if isinstance(error, ContentPolicyViolation):
+            return not self._router.is_remote(trip.order.entry.backend)
+        return isinstance(error, StorageUnavailable)
 
     def _is_worth_a_retry(self, error: PinxitError, trip: "_Trip") -> bool:
         """Whether the last backend may be asked once more: it was far away, surely did nothing, and says soon."""

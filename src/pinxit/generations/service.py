@@ -23,6 +23,7 @@ from pinxit.errors import (
     BackendUnavailable,
     DeadlineExceeded,
     InvalidValue,
+    ModelNotFound,
     NotFound,
     OrderCancelled,
     Overloaded,
@@ -189,18 +190,15 @@ class GenerationService:
         Raises ModelNotFound, PermissionDenied, InvalidValue, RateLimited, Overloaded, StorageUnavailable; the rest
         `Order.answer` raises.
         """
-        offers = self.offers(caller, request)
+        offers = self.offers(caller, request, previews)
         if pictures is not None:
             offers = self._begun_from(offers, pictures)
-        order = offers[0]
-        if previews and not order.entry.capabilities.streaming:
-            raise InvalidValue(f"{order.entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         await self._limiter.count_request(self._parties(caller))
         commission = _Commission(
             caller=caller,
             offers=tuple(offers),
             ticket=self._gate.admit(),
-            generation=self._plan(caller, order, request_id, generation_id, deadline_seconds),
+            generation=self._plan(caller, offers[0], request_id, generation_id, deadline_seconds),
             repeat=repeat,
             previews=previews,
             on_progress=on_progress,
@@ -215,7 +213,7 @@ class GenerationService:
         """What would be painted, and for how much. Raises ModelNotFound, PermissionDenied, InvalidValue."""
         return self.offers(caller, request)[0]
 
-    def offers(self, caller: Caller, request: ImageRequest) -> list[CheckedOrder]:
+    def offers(self, caller: Caller, request: ImageRequest, previews: int = 0) -> list[CheckedOrder]:
         """The order for each backend that could paint it, in the order in which they are asked; then for those of the
         models to fall back to. Raises ModelNotFound, PermissionDenied, InvalidValue.
         """
@@ -224,14 +222,22 @@ class GenerationService:
         caller.require_model(request.model, entry.id)
         offers = self._arranged(caller, entry, request, first_seed)
         for name in request.fallback_models or entry.fallback_models:
-            other = self._catalog.resolve(name)
+            other = self._resolve_fallback(name)
             if name in request.fallback_models:
                 caller.require_model(name, other.id)
             elif not caller.may_use_model(name, other.id):
                 continue
             with suppress(InvalidValue):  # a model that cannot do this order is none to fall back to
                 offers += self._arranged(caller, other, request, first_seed)
+        if previews and not offers[0].entry.capabilities.streaming:
+            raise InvalidValue(f"{entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         return offers
+
+    def _resolve_fallback(self, name: str) -> Entry:
+        try:
+            return self._catalog.resolve(name)
+        except ModelNotFound as error:
+            raise ModelNotFound(error.message, param="fallback_models") from error
 
     def _arranged(self, caller: Caller, entry: Entry, request: ImageRequest, first_seed: int) -> list[CheckedOrder]:
         offers = entry.offers(request, first_seed=first_seed)

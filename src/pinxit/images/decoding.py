@@ -2,18 +2,31 @@
 
 import hashlib
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
-from pinxit.images.encoding import inspect
+from pinxit.images.encoding import MAX_SIDE, inspect
 from pinxit.images.pixels import Mode, Pixels
-from pinxit.images.request import InputPicture
+from pinxit.images.request import Encoding, InputPicture
 from pinxit.images.size import Size
 
 MAX_PAINTED_SIDE = 8192
 """Pixels of a side of a picture that others have painted for us."""
+_BYTES_A_PIXEL = 8
+_FIRST_ON_ITS_SIDE = 5
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF's orientation → what makes the picture upright."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +48,20 @@ class InputPixels:
 
 def read_header(data: bytes) -> InputPicture:
     """Raises ValueError if this is not a picture that could be decoded, as `images.encoding.inspect`."""
-    _, size = inspect(data)
-    return InputPicture(hashlib.sha256(data).hexdigest(), size, data)
+    size, orientation = _upright(data, MAX_SIDE)
+    return InputPicture(hashlib.sha256(data).hexdigest(), size, data, orientation)
+
+
+def _upright(data: bytes, max_side: int) -> tuple[Size, int]:
+    """The size once it is upright, and EXIF's orientation. Raises ValueError."""
+    encoding, stored = inspect(data, max_side=max_side)
+    orientation = _orientation(data, encoding)
+    return (Size(stored.height, stored.width) if orientation >= _FIRST_ON_ITS_SIDE else stored), orientation
+
+
+def decoding_bytes(picture: InputPicture) -> int:
+    """About how much memory decoding takes at its height: the picture twice, before and behind a step."""
+    return picture.size.width * picture.size.height * _BYTES_A_PIXEL
 
 
 def decode(picture: InputPicture, size: Size) -> Pixels:
@@ -56,8 +81,8 @@ def decode_file(data: bytes) -> Pixels:
 
     Raises ValueError if the file is damaged.
     """
-    _, size = inspect(data, max_side=MAX_PAINTED_SIDE)
-    image = _open(InputPicture("", size, data))
+    size, orientation = _upright(data, MAX_PAINTED_SIDE)
+    image = _open(InputPicture("", size, data, orientation))
     mode: Mode = "RGBA" if "A" in image.getbands() or "transparency" in image.info else "RGB"
     return Pixels(image.width, image.height, mode, image.convert(mode).tobytes())
 
@@ -88,11 +113,30 @@ def _open(picture: InputPicture) -> Image.Image:
             warnings.simplefilter("ignore")  # of odd but harmless metadata
             image = Image.open(io.BytesIO(picture.data), formats=("PNG", "JPEG", "WEBP"))
             image.load()
-            if image.size != (picture.size.width, picture.size.height):
+            turn = _TURNS.get(picture.orientation)
+            upright = image if turn is None else image.transpose(turn)
+            if upright.size != (picture.size.width, picture.size.height):
                 raise ValueError("the picture has another size than its header says")
-            return ImageOps.exif_transpose(image)
+            return upright
     except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError("the picture is damaged") from error
+
+
+def _orientation(data: bytes, encoding: Encoding) -> int:
+    """What EXIF says (tag 0x0112), without decoding: 1, upright, where it says nothing that can be understood.
+
+    In a PNG it counts only before the pixels: to look behind them would be to decode them.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd but harmless metadata
+            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+            if encoding is Encoding.PNG and "exif" not in image.info:
+                return 1
+            said = image.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return 1  # a file that is damaged is refused when it is decoded
+    return said if isinstance(said, int) and said in _TURNS else 1
 
 
 def _contain(image: Image.Image, size: Size) -> Image.Image:

@@ -36,15 +36,19 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InputPicture:
-    """A PNG, JPEG or WebP file whose header is sound. `sha256` in hex, of the file."""
+    """A PNG, JPEG or WebP file whose header is sound. `sha256` in hex, of the file.
+
+    `size` is that of the upright picture; `orientation`, as EXIF counts (1 to 8), is how the file has it.
+    """
 
     sha256: str
     size: Size
     data: bytes = field(repr=False, compare=False)
+    orientation: int = 1
 
     def without_data(self) -> "InputPicture":
         """What is remembered of it."""
-        return InputPicture(self.sha256, self.size, b"")
+        return InputPicture(self.sha256, self.size, b"", self.orientation)
 
 
 @dataclass(frozen=True, slots=True)

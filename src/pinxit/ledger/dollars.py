@@ -1,5 +1,6 @@
 """Dollars as people write them, and micro-dollars as they are kept."""
 
+import re
 from decimal import Decimal
 
 from pinxit.errors import InvalidValue
@@ -8,6 +9,7 @@ MAX_MICROS = 2**53
 """More than nine billion dollars: beyond it a number is a mistake, and no JSON reader keeps it exact (RFC 8259 §6)."""
 MICROS = 1_000_000
 """In a dollar."""
+_PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
 MAX_CHARACTERS = 24
 """Of an amount as it is written: as many digits as decimal arithmetic keeps exact."""
 
@@ -17,6 +19,8 @@ def to_micros(written: object, *, param: str) -> int:
     six decimal places.
     """
     if isinstance(written, bool) or not isinstance(written, int | float | str) or len(str(written)) > MAX_CHARACTERS:
+        raise InvalidValue(f"{param} must be an amount in US dollars, like 12.50.", param=param)
+    if isinstance(written, str) and _PLAIN.fullmatch(written) is None:
         raise InvalidValue(f"{param} must be an amount in US dollars, like 12.50.", param=param)
     try:
         micros = Decimal(str(written)) * MICROS

@@ -167,6 +167,11 @@ class Settings(BaseModel):
     min_free_disk_bytes: Whole = Field(
         64 * MIB, ge=0, description="Free space in `data_dir` below which orders are refused with 503."
     )
+    enable_responses: bool = Field(True, description="Whether there is `/v1/responses`, OpenAI's Responses API.")
+    enable_chat_completions: bool = Field(
+        True, description="Whether there is `/v1/chat/completions`, chat that is answered with pictures."
+    )
+    enable_sdapi: bool = Field(True, description="Whether there is `/sdapi/v1/…`, the API of AUTOMATIC1111's web UI.")
     providers: dict[ProviderName, ProviderEntry] = Field({}, description="Upstream providers, by names of your own.")
     model_list: tuple[ModelEntry, ...] = Field((), description="Models under names of your own.")
     aliases: dict[str, str] = Field({}, description="Further names of models; a name may end in `*`.")

@@ -22,7 +22,8 @@ def test_every_error_of_a_request_has_a_row(class_: type[errors.PinxitError]):
 def test_types_are_one_for_a_class_but_for_those_of_the_contract():
     types = [type_ for _, type_ in STATUS_AND_TYPE.values()]
     assert {type_ for type_ in TYPES if types.count(type_) > 1} == {
-        "idempotency_error", "insufficient_credits", "invalid_request_error", "upstream_timeout", "upstream_unavailable",
+        "idempotency_error", "insufficient_credits", "invalid_request_error", "upstream_timeout",
+        "upstream_unavailable",
     }  # fmt: skip
 
 

@@ -21,7 +21,8 @@ MAX_MESSAGE_CHARACTERS = 400
 class Answer:
     """One answer of an upstream. `headers` in lower case; `base64_keys`: of the values in its JSON that are pictures.
 
-    An unescaped `"b64_json":"` cannot be inside a JSON string, so cutting at it is exact.
+    An unescaped `"b64_json":"` cannot be inside a JSON string, so cutting at it is exact. Of a list of pictures the
+    first is cut out.
     """
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes, base64_keys: tuple[str, ...] = ()) -> None:
@@ -70,7 +71,7 @@ class Answer:
         if not self._keys or len(self.body) < _LEAST_CUT_CHARACTERS:
             return self.body
         keys = b"|".join(re.escape(key.encode()) for key in self._keys)
-        opening = re.compile(rb'"(?:' + keys + rb')"\s*:\s*"')
+        opening = re.compile(rb'"(?:' + keys + rb')"\s*:\s*(?:\[\s*)?"')
         token, kept, position = secrets.token_hex(8), [], 0
         while (found := opening.search(self.body, position)) is not None:
             end = self.body.find(b'"', found.end())
