@@ -298,6 +298,14 @@ class TestXAI:
                 await paint(backend, order_for(backend, "grok-imagine-image"))
         assert caught.value.stage == "output"
 
+    @pytest.mark.parametrize(
+        ("size", "wanted"),
+        [(Size(1024, 1024), ("1:1", "1k")), (Size(1920, 1080), ("16:9", "1k")), (Size(2000, 3000), ("2:3", "2k"))],
+    )
+    def test_a_size_is_a_ratio_and_a_tier(self, size: Size, wanted: tuple[str, str]) -> None:
+        body = provider("xai").build_request(order_of("new", size=size), configured("new", [size])).json
+        assert (body["aspect_ratio"], body["resolution"]) == wanted
+
     async def test_ticks_are_dollars(self) -> None:
         async with painting("xai") as (_, backend):
             assert usage(await paint(backend, order_for(backend, "grok-imagine-image", 2))).cost_micros == 40_000

@@ -23,6 +23,7 @@ from pinxit.backends.upstream._provider import (
     Step,
     UpstreamModel,
     error_of_status,
+    seed_field,
 )
 from pinxit.errors import BackendUnavailable, ConfigurationError, InvalidValue, PinxitError
 
@@ -63,9 +64,8 @@ class A1111(Provider):
             "save_images": False,
             "override_settings": {"sd_model_checkpoint": order.model},
             "override_settings_restore_afterwards": False,
+            **seed_field("seed", order, model),
         }
-        if can.seed:
-            body["seed"] = order.seeds[0]
         if can.num_inference_steps is not None:
             body["steps"] = order.num_inference_steps
         if can.guidance_scale is not None:

@@ -27,6 +27,7 @@ from pinxit.backends.upstream._provider import (
     error_of_status,
     media_type,
     micros,
+    nearest_ratio,
     refusal,
 )
 from pinxit.errors import BackendBusy, BackendError, BackendUnavailable, InvalidValue, PinxitError
@@ -199,7 +200,7 @@ class Google(Provider):
 
 def nearest(size: Size) -> tuple[str, str]:
     """The ratio and the tier for a size that is in no table."""
-    ratio = min(FLASH_31, key=lambda name: abs(FLASH_31[name][0] / FLASH_31[name][1] - size.width / size.height))
+    ratio = nearest_ratio(size, {name: Size(*pixels) for name, pixels in FLASH_31.items()})
     edge = (size.width * size.height) ** 0.5
     return ratio, min(("1K", "2K", "4K"), key=lambda tier: abs(log(1024 * TIERS[tier] / edge)))
 

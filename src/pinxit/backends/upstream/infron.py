@@ -25,6 +25,8 @@ from pinxit.backends.upstream._provider import (
     UpstreamModel,
     data_url,
     micros,
+    nearest_ratio,
+    seed_field,
 )
 from pinxit.backends.upstream.google import FLASH_25
 from pinxit.backends.upstream.openai import FIXED_RATIOS
@@ -102,13 +104,12 @@ class Infron(Provider):
         body: dict[str, Any] = {
             "model": order.model,
             "prompt": order.prompt,
-            "size": str(order.size) if in_pixels else nearest(order.size),
+            "size": str(order.size) if in_pixels else nearest_ratio(order.size, RATIOS),
             "output_format": "url" if in_pixels else "b64_json",
+            **seed_field("seed", order, model),
         }
         if len(order.seeds) > 1:
             body["n"] = len(order.seeds)
-        if model.spec.capabilities.seed:
-            body["seed"] = order.seeds[0]
         if not order.asked.images:
             return Call("POST", "/images/generations", json=body)
         body["image_urls"] = [data_url(picture.data) for picture in order.asked.images]
@@ -129,8 +130,3 @@ class Infron(Provider):
 
     def read_error(self, answer: Answer, order: PaintOrder) -> PinxitError:
         return read_openai_error(self.title, answer)
-
-
-def nearest(size: Size) -> str:
-    """The ratio of a size."""
-    return min(RATIOS, key=lambda name: abs(RATIOS[name].width / RATIOS[name].height - size.width / size.height))

@@ -21,6 +21,7 @@ from pinxit.backends.upstream._provider import (
     data_url,
     error_of_status,
     micros,
+    nearest_ratio,
     refusal,
 )
 from pinxit.errors import BackendUnavailable, InvalidValue, PinxitError
@@ -148,10 +149,8 @@ class XAI(Provider):
 
 def nearest(size: Size) -> tuple[str, str]:
     """The ratio and the tier for a size that is not in the table."""
-    near = min(
-        TABLE, key=lambda one: (abs(one.width / one.height - size.width / size.height), abs(one.width - size.width))
-    )
-    return TABLE[near]
+    ratio = nearest_ratio(size, {name: pixels(EDGES["1k"], name) for name in RATIOS})
+    return ratio, "2k" if size.width * size.height > 2 * EDGES["1k"] ** 2 else "1k"
 
 
 def _code(answer: Answer) -> str:
