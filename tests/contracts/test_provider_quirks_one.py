@@ -71,6 +71,15 @@ def usage(events: Sequence[object]) -> PaintUsage:
     return next(event for event in events if isinstance(event, PaintUsage))
 
 
+@pytest.mark.parametrize("kind", ["openai", "azure_openai", "google", "openrouter", "together", "xai", "infron"])
+def test_nothing_is_free(kind: str) -> None:
+    for model in load_kind(kind).models:
+        can = model.spec.capabilities
+        for size in (*can.sizes, Size(1040, 1040)) if can.size_range else can.sizes:
+            for quality in (*can.qualities, "auto"):
+                assert 0 < model.spec.prices.micros(size, quality) <= 1_000_000, (model.spec.id, size, quality)
+
+
 class TestOpenAI:
     @pytest.mark.parametrize(
         ("id_", "size", "quality", "micros"),
@@ -305,6 +314,19 @@ class TestXAI:
     def test_a_size_is_a_ratio_and_a_tier(self, size: Size, wanted: tuple[str, str]) -> None:
         body = provider("xai").build_request(order_of("new", size=size), configured("new", [size])).json
         assert (body["aspect_ratio"], body["resolution"]) == wanted
+
+    @pytest.mark.parametrize("data", [[], [{"b64_json": None, "url": "", "respect_moderation": False}]])
+    def test_a_picture_that_is_left_out_was_refused(self, data: Sequence[object]) -> None:
+        with pytest.raises(ContentPolicyViolation) as caught:
+            provider("xai").read_response(answer({"data": data}), order_of("grok-imagine-image"))
+        assert caught.value.stage == "output"
+
+    def test_a_refused_prompt_does_not_tell_whose_server_this_is(self) -> None:
+        said = "Content violates usage guidelines. Team: t-1, API key ID: k-1, Failed check: SAFETY_CHECK_TYPE_BIO"
+        document = {"code": "The caller does not have permission to execute the specified operation", "error": said}
+        error = provider("xai").read_error(answer(document, 403), order_of("grok-imagine-image"))
+        assert isinstance(error, ContentPolicyViolation)
+        assert "t-1" not in error.message
 
     async def test_ticks_are_dollars(self) -> None:
         async with painting("xai") as (_, backend):

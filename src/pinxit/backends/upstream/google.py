@@ -170,8 +170,8 @@ class Google(Provider):
         if not painted:
             raise self._no_picture(candidate)
         usage = document.get("usageMetadata") or {}
-        drawn = usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0)
-        return Done([Picture(base64=painted[-1])], usage.get("promptTokenCount", 0), drawn)
+        drawn = (usage.get("candidatesTokenCount") or 0) + (usage.get("thoughtsTokenCount") or 0)
+        return Done([Picture(base64=painted[-1])], usage.get("promptTokenCount") or 0, drawn)
 
     def _no_picture(self, candidate: Mapping[str, Any]) -> PinxitError:
         reason = str(candidate.get("finishReason", "nothing"))

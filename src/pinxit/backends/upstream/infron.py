@@ -11,6 +11,7 @@ models' makers' own.
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder
 from pinxit.backends.upstream._openai_dialect import read_images, read_openai_error
@@ -125,7 +126,7 @@ class Infron(Provider):
             raise BackendError(f"{self.title} failed: {str(data.get('fail_reason') or status)[:400]}")
         if status == "completed":
             return Done([Picture(url=url) for url in data["outputs"]])
-        query = (data.get("urls") or {}).get("query") or f"/images/tasks/{name}"
+        query = (data.get("urls") or {}).get("query") or f"/images/tasks/{quote(name, safe='')}"
         return Again(Call("GET", query), name, POLL_SECONDS)
 
     def read_error(self, answer: Answer, order: PaintOrder) -> PinxitError:

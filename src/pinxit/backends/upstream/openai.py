@@ -179,7 +179,7 @@ class OpenAI(Provider):
         rates = next((model.facts.get("tokens") for model in self.list_models() if model.spec.id == model_id), None)
         if not usage or not rates:
             return None
-        pictures = int((usage.get("input_tokens_details") or {}).get("image_tokens", 0))
-        words, painted = int(usage.get("input_tokens", 0)) - pictures, int(usage.get("output_tokens", 0))
+        pictures = (usage.get("input_tokens_details") or {}).get("image_tokens") or 0
+        words, painted = (usage.get("input_tokens") or 0) - pictures, usage.get("output_tokens") or 0
         usd = words * rates["text"] + pictures * rates["image"] + painted * rates["painted"]
         return round(float(usd))
