@@ -13,6 +13,7 @@ called in worker threads and may take their time, but must not wait for anything
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import log
 from typing import Any, ClassVar
 
 import pybase64
@@ -55,9 +56,11 @@ __all__ = [
     "mask_part",
     "media_type",
     "micros",
+    "nearest_ratio",
     "price_by_megapixel",
     "refusal",
     "retry_after",
+    "seed_field",
     "seed_within",
 ]
 
@@ -275,6 +278,19 @@ def price_by_megapixel(sizes: Iterable[Size], first: str, further: str) -> Price
         megapixels = max(1, -(-size.width * size.height // MEGAPIXEL))
         rules.append(PriceRule(micros(first) + (megapixels - 1) * micros(further), str(size)))
     return PriceList((PriceRule(max(rule.micros for rule in rules)), *rules))
+
+
+def nearest_ratio(size: Size, ratios: Mapping[str, Size]) -> str:
+    """The ratio whose size has the most similar shape."""
+    shape = log(size.width / size.height)
+    return min(ratios, key=lambda ratio: abs(log(ratios[ratio].width / ratios[ratio].height) - shape))
+
+
+def seed_field(name: str, order: PaintOrder, model: UpstreamModel, largest: int | None = None) -> dict[str, int]:
+    """The field with the seed, if the model takes one; `largest`: that the provider takes, if that is not ours."""
+    if not model.spec.capabilities.seed:
+        return {}
+    return {name: order.seeds[0] if largest is None else seed_within(order.seeds[0], 0, largest)}
 
 
 def seed_within(seed: int, minimum: int, maximum: int) -> int:

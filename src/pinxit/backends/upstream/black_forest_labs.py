@@ -24,6 +24,7 @@ from pinxit.backends.upstream._provider import (
     micros,
     price_by_megapixel,
     refusal,
+    seed_field,
 )
 from pinxit.errors import BackendError, InvalidValue, OutcomeUnknown, PinxitError
 from pinxit.images.price import PriceList, PriceRule
@@ -86,7 +87,7 @@ class BlackForestLabs(Provider):
         "https://github.com/black-forest-labs/skills skills/bfl-api/references/endpoints.md (2026-11-22)",
         "https://github.com/black-forest-labs/skills skills/bfl-api/references/polling-patterns.md (2026-11-22)",
         "https://github.com/black-forest-labs/skills skills/flux-best-practices/rules/model-selection-guide.md "
-        "(prices of a further megapixel, 2026-11-22)",
+        "(2026-11-22)",
     )
     base_url = "https://api.bfl.ai/v1"
     credential_variable = "BFL_API_KEY"
@@ -134,7 +135,7 @@ class BlackForestLabs(Provider):
             "prompt": order.prompt,
             "width": order.size.width,
             "height": order.size.height,
-            "seed": order.seeds[0],
+            **seed_field("seed", order, model),
             "output_format": order.asked.encoding.value,
         }
         if can.num_inference_steps is not None:

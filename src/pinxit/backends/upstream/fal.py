@@ -23,6 +23,7 @@ from pinxit.backends.upstream._provider import (
     error_of_status,
     price_by_megapixel,
     refusal,
+    seed_field,
 )
 from pinxit.errors import BackendError, BackendUnavailable, InvalidValue, PinxitError
 from pinxit.images.request import Encoding
@@ -145,8 +146,8 @@ class Fal(Provider):
         fields: dict[str, Any] = {
             "prompt": order.prompt,
             "image_size": {"width": order.size.width, "height": order.size.height},
-            "num_images": 1,
-            "seed": order.seeds[0],
+            "num_images": len(order.seeds),
+            **seed_field("seed", order, model),
             "output_format": order.asked.encoding.value,
         }
         if can.num_inference_steps is not None:
@@ -156,7 +157,7 @@ class Fal(Provider):
         if not order.asked.images:
             return Call("POST", f"/{order.model}", json=fields)
         fields["image_urls"] = [data_url(picture.data) for picture in order.asked.images]
-        return Call("POST", f"/{model.facts['editor']}", json=fields)
+        return Call("POST", f"/{model.facts.get('editor') or order.model}", json=fields)
 
     def read_response(self, answer: Answer, order: PaintOrder) -> Step:
         document = answer.json

@@ -22,6 +22,7 @@ from pinxit.backends.upstream._provider import (
     mask_part,
     micros,
     refusal,
+    seed_field,
 )
 from pinxit.errors import PinxitError
 from pinxit.images.price import PriceList, PriceRule
@@ -94,8 +95,8 @@ class Recraft(Provider):
     documentation = (
         "https://www.recraft.ai/docs/api-reference/agents.md (2026-11-22)",
         "https://www.recraft.ai/docs/api-reference/pricing (2026-11-22)",
-        "https://recraft.ai/llms-full.txt (sizes, 2026-11-22)",
-        "https://external.api.recraft.ai/doc (in https://github.com/tryAGI/Recraft, 2026-11-22)",
+        "https://recraft.ai/llms-full.txt (2026-11-22)",
+        "https://external.api.recraft.ai/doc by https://github.com/tryAGI/Recraft (2026-11-22)",
     )
     base_url = "https://external.api.recraft.ai/v1"
     credential_variable = "RECRAFT_API_TOKEN"
@@ -112,10 +113,10 @@ class Recraft(Provider):
         fields: dict[str, Any] = {
             "prompt": order.prompt,
             "model": order.model,
-            "n": 1,
+            "n": len(order.seeds),
             "response_format": "b64_json",
             "image_format": order.asked.encoding.value,
-            "random_seed": order.seeds[0],
+            **seed_field("random_seed", order, model),
         }
         if order.style is not None:
             fields["style"] = order.style

@@ -18,8 +18,9 @@ from simulated_replicate import SimulatedReplicate
 from simulated_stability import SimulatedStability
 from strict import parts
 
-from pinxit.backends.interface import PaintOrder, PaintUsage
-from pinxit.backends.upstream._provider import Access, Answer, mask_part
+from pinxit.backends.interface import Asked, Capabilities, ModelSpec, PaintOrder, PaintUsage
+from pinxit.backends.upstream import load_kind
+from pinxit.backends.upstream._provider import Access, Answer, UpstreamModel, mask_part, nearest_ratio
 from pinxit.backends.upstream.comfyui import PLAIN, ComfyUI, without_texts
 from pinxit.backends.upstream.fal import Fal
 from pinxit.errors import (
@@ -278,3 +279,28 @@ def test_the_workflow_is_taken_out_of_a_picture():
     with Image.open(io.BytesIO(bare)) as image:
         assert image.convert("RGB").getpixel((0, 0)) == (1, 2, 3)
     assert without_texts(b"no png") == b"no png"
+
+
+DESCRIBED = ["black_forest_labs", "fal", "huggingface", "ideogram", "recraft", "replicate", "stability"]
+
+
+@pytest.mark.parametrize("kind", DESCRIBED)
+def test_a_model_that_the_operator_describes_is_asked_for_without_what_it_has_not(kind: str):
+    wide = Size(1000, 500)
+    can = Capabilities((wide,), default_size=wide, native_size=wide, seed=False, edits=True, max_images=1)
+    model = UpstreamModel(ModelSpec("acme/new", "New.", can, "acme", "unknown", 0), per_call=2)
+    provider = load_kind(kind)(Access("https://example.com", "key"))
+    provider.offer([model])
+    for images in ((), (SENT,)):
+        order = PaintOrder("acme/new", "a fox", wide, (7, 8), 1, asked=Asked(images=images))
+        call = provider.build_request(order, model)
+        sent = json.dumps(call.json) + " ".join(f"{part.name}={part.content!r}" for part in call.form)
+        assert "a fox" in sent
+        for name in ("seed", "steps", "guidance", "cfg_scale"):
+            assert name not in sent
+
+
+def test_the_ratio_of_the_most_similar_shape_is_found():
+    ratios = {"1:1": Size(1024, 1024), "16:9": Size(1344, 768), "9:16": Size(768, 1344)}
+    found = [nearest_ratio(Size(*sides), ratios) for sides in ((1000, 900), (2000, 1000), (100, 400))]
+    assert found == ["1:1", "16:9", "9:16"]
