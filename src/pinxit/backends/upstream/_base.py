@@ -59,6 +59,7 @@ MAX_POLL_FAILURES = 5
 """How many polls in a row may fail before the job is given up as lost."""
 NOT_OF_THE_JOB = frozenset({401, 402, 403, 404, 405})
 """Statuses of a poll that say nothing of the job."""
+MAX_NUMBER = 2**53
 DOWNLOAD_TRIES = 3
 CANCEL_SECONDS = 5.0
 
@@ -280,8 +281,8 @@ class UpstreamBackend(Backend):
         if answer.status >= 300:
             raise BackendError(f"{self._title} answered with status {answer.status}.")
         try:
-            step = self._provider.read_response(answer, order)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            step = _checked(self._provider.read_response(answer, order))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BackendError(f"The answer of {self._title} cannot be read ({type(error).__name__}).") from error
         if isinstance(step, Done):
             if not 0 < len(step.pictures) <= len(order.seeds):
@@ -366,6 +367,32 @@ class _Slot:
 
     async def __aexit__(self, *_: object) -> None:
         self._backend._slots.release()
+
+
+def _checked(step: Step) -> Step:
+    """The step without numbers that make no sense: a picture is worth more than what is said of its cost. Raises
+    TypeError where a provider's file has passed on as a text what is none.
+    """
+    if isinstance(step, Done):
+        texts = [text for picture in step.pictures for text in (picture.url, picture.base64, picture.revised_prompt)]
+        step = replace(
+            step,
+            input_tokens=_sensible(step.input_tokens) or 0,
+            output_tokens=_sensible(step.output_tokens) or 0,
+            cost_micros=_sensible(step.cost_micros),
+        )
+    elif isinstance(step, Again):
+        texts = [call.url for call in (step.call, step.cancel) if call is not None]
+        step = replace(step, cost_micros=_sensible(step.cost_micros))
+    else:
+        texts = [step.call.url] if isinstance(step, Proceed) else []
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return step
+
+
+def _sensible(number: object) -> int | None:
+    return number if isinstance(number, int) and 0 <= number < MAX_NUMBER else None
 
 
 def _decoded(answer: Answer, picture: Picture) -> Picture:

@@ -50,6 +50,7 @@ __all__ = [
     "Provider",
     "Step",
     "UpstreamModel",
+    "cost_of",
     "data_url",
     "error_of_status",
     "file_part",
@@ -267,6 +268,14 @@ def refusal(title: str, said: str = "", *, stage: str = "input", categories: Seq
 def micros(usd: float | str) -> int:
     """US dollars as published, in micro-dollars."""
     return round(float(usd) * 1_000_000)
+
+
+def cost_of(said: Any, unit_micros: int) -> int | None:
+    """What an answer says that the work cost, in micro-dollars; None where it says nothing that is a number."""
+    try:
+        return round(float(said) * unit_micros)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def price_by_megapixel(sizes: Iterable[Size], first: str, further: str) -> PriceList:

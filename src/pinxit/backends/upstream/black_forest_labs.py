@@ -20,6 +20,7 @@ from pinxit.backends.upstream._provider import (
     Provider,
     Step,
     UpstreamModel,
+    cost_of,
     error_of_status,
     micros,
     price_by_megapixel,
@@ -150,12 +151,11 @@ class BlackForestLabs(Provider):
     def read_response(self, answer: Answer, order: PaintOrder) -> Step:
         document = answer.json
         if "polling_url" in document:
-            cost = document.get("cost")
             return Again(
                 Call("GET", document["polling_url"]),
                 document["id"],
                 seconds=0.5,
-                cost_micros=None if cost is None else round(cost * CREDIT_MICROS),
+                cost_micros=cost_of(document.get("cost"), CREDIT_MICROS),
             )
         return self._read_job(document)
 

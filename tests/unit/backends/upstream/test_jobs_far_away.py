@@ -1,5 +1,7 @@
 """Jobs that are asked for until they are done: what becomes of them when a poll is not answered as it should be."""
 
+import json
+
 import pytest
 from aiohttp import web
 from reaching import order_of, paint, reaching
@@ -35,7 +37,20 @@ async def test_a_poll_that_is_turned_away_leaves_the_outcome_open(status: int):
             await paint(backend, order_of(backend, MODEL))
 
 
-@pytest.mark.parametrize("document", [{}, {"status": "Lunch"}, {"status": "Ready", "result": None}, [], None])
+NOT_READABLE = (
+    {},
+    {"status": "Lunch"},
+    {"status": "Ready", "result": None},
+    {"status": "Ready", "result": {"sample": 5}},
+    {"status": "Ready", "result": {"sample": ["https://example.com"]}},
+    {"polling_url": 5, "id": "a"},
+    {"polling_url": "https://elsewhere.example/job", "id": "a"},
+    [],
+    None,
+)
+
+
+@pytest.mark.parametrize("document", NOT_READABLE)
 async def test_a_poll_that_cannot_be_read_ends_the_job(document: object):
     server = Strange()
     server.said = 200, document
@@ -60,3 +75,24 @@ def test_a_price_counts_each_megapixel_begun():
 def test_a_seed_out_of_bounds_always_becomes_the_same_one_within():
     assert [seed_within(seed, 1, 10) for seed in (1, 10)] == [1, 10]
     assert all(1 <= seed_within(seed, 1, 10) <= 10 for seed in (0, 11, 2**32 - 1))
+
+
+class Dear(SimulatedBlackForestLabs):
+    """Says `cost` of each job."""
+
+    cost: object = 0
+
+    async def _order(self, request: web.Request) -> web.Response:
+        answer = await super()._order(request)
+        said = json.loads(answer.body)  # type: ignore[arg-type]
+        return web.Response(text=json.dumps({**said, "cost": self.cost}), content_type="application/json")
+
+
+@pytest.mark.parametrize("cost", [-1, 10**40, float("inf"), float("nan"), "three", [3], {}])
+async def test_a_cost_that_makes_no_sense_is_not_believed(cost: object):
+    server = Dear()
+    server.cost = cost
+    async with reaching(server) as backend:
+        events = await paint(backend, order_of(backend, MODEL))
+    assert [event.cost_micros for event in events if isinstance(event, PaintUsage)] == [None]
+    assert sum(isinstance(event, PaintedFile) for event in events) == 1
