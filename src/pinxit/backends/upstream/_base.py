@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from pinxit.backends.interface import (
+    Asked,
     Backend,
     ModelSpec,
     PaintedFile,
@@ -108,7 +109,10 @@ class UpstreamBackend(Backend):
         self._origin = _origin(provider.access.base_url)
 
     def models(self) -> Sequence[ModelSpec]:
-        return [model.spec for model in self._models.values()]
+        """Every encoding can be had of each, those that the provider does not deliver by making a new file of what it
+        does; its own come first.
+        """
+        return [_in_every_encoding(model.spec) for model in self._models.values()]
 
     async def open(self) -> None:
         if self._provider.credential_variable and not self._provider.access.credential:
@@ -151,7 +155,8 @@ class UpstreamBackend(Backend):
         places: tuple[int, ...],
         events: "asyncio.Queue[PaintEvent | None]",
     ) -> None:
-        part = replace(order, seeds=tuple(order.seeds[place] for place in places))
+        asked = _deliverable(order.asked, model.spec.capabilities.encodings)
+        part = replace(order, seeds=tuple(order.seeds[place] for place in places), asked=asked)
         async with _Slot(self):
             for place in places:
                 events.put_nowait(Progress(place, 0, 1))
@@ -367,6 +372,19 @@ class _Slot:
 
     async def __aexit__(self, *_: object) -> None:
         self._backend._slots.release()
+
+
+def _in_every_encoding(spec: ModelSpec) -> ModelSpec:
+    own = spec.capabilities.encodings
+    encodings = (*own, *(encoding for encoding in Encoding if encoding not in own))
+    return replace(spec, capabilities=replace(spec.capabilities, encodings=encodings))
+
+
+def _deliverable(asked: Asked, own: Sequence[Encoding]) -> Asked:
+    """What to ask the provider for: of its encodings the wanted one, or else one without loss if it has any."""
+    if asked.encoding in own:
+        return asked
+    return replace(asked, encoding=Encoding.PNG if Encoding.PNG in own else own[0], compression=None)
 
 
 def _checked(step: Step) -> Step:

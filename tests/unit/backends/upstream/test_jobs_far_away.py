@@ -10,6 +10,7 @@ from simulated_black_forest_labs import SimulatedBlackForestLabs
 from pinxit.backends.interface import PaintedFile, PaintUsage
 from pinxit.backends.upstream._provider import price_by_megapixel, seed_within
 from pinxit.errors import BackendError, OutcomeUnknown
+from pinxit.images.request import Encoding
 from pinxit.images.size import Size
 
 MODEL = "flux-2-pro"
@@ -96,3 +97,13 @@ async def test_a_cost_that_makes_no_sense_is_not_believed(cost: object):
         events = await paint(backend, order_of(backend, MODEL))
     assert [event.cost_micros for event in events if isinstance(event, PaintUsage)] == [None]
     assert sum(isinstance(event, PaintedFile) for event in events) == 1
+
+
+async def test_an_encoding_that_the_provider_has_not_is_made_of_one_that_it_has():
+    server = SimulatedBlackForestLabs()
+    async with reaching(server) as backend:
+        own = next(spec for spec in backend.models() if spec.id == MODEL).capabilities.encodings
+        events = await paint(backend, order_of(backend, MODEL, encoding=Encoding.WEBP, compression=50))
+    assert own == (Encoding.JPEG, Encoding.PNG, Encoding.WEBP)
+    assert server.calls[0].json["output_format"] == "png"
+    assert [event.encoding for event in events if isinstance(event, PaintedFile)] == [Encoding.PNG]
