@@ -11,7 +11,7 @@ called in worker threads and may take their time, but must not wait for anything
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 from typing import Any, ClassVar
@@ -68,7 +68,6 @@ __all__ = [
 DOUBTFUL = frozenset({408, 502, 504, 520, 521, 522, 523, 524})
 """A gateway says that it has lost the answer: what is behind it may have painted."""
 MAX_RETRY_AFTER_SECONDS = 300.0
-MEGAPIXEL = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,15 +277,9 @@ def cost_of(said: Any, unit_micros: int) -> int | None:
         return None
 
 
-def price_by_megapixel(sizes: Iterable[Size], first: str, further: str) -> PriceList:
-    """A rule for each size: the first megapixel (2²⁰ pixels) at `first` US dollars, each further one begun at
-    `further`.
-    """
-    rules = []
-    for size in sizes:
-        megapixels = max(1, -(-size.width * size.height // MEGAPIXEL))
-        rules.append(PriceRule(micros(first) + (megapixels - 1) * micros(further), str(size)))
-    return PriceList((PriceRule(max(rule.micros for rule in rules)), *rules))
+def price_by_megapixel(first: str, further: str) -> PriceList:
+    """Prices in US dollars of the first megapixel and of each further one begun."""
+    return PriceList((PriceRule(micros(first), further_micros=micros(further)),))
 
 
 def nearest_ratio(size: Size, ratios: Mapping[str, Size]) -> str:

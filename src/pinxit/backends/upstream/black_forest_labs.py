@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pybase64
 
-from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range
+from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range, SizeRange
 from pinxit.backends.upstream._provider import (
     Again,
     Answer,
@@ -66,12 +66,13 @@ def flux_2(id_: str, name: str, created: int, first: str, further: str, images: 
         default_size=SQUARE,
         native_size=SQUARE,
         aspect_ratios=FLUX_2_SIZES,
+        size_range=SizeRange(64, 4096, multiple_of=16, max_pixels=4 * 1024 * 1024),
         encodings=(Encoding.JPEG, Encoding.PNG),
         edits=True,
         max_images=images,
         **more,
     )
-    prices = price_by_megapixel(sizes, first, further)
+    prices = price_by_megapixel(first, further)
     return UpstreamModel(
         ModelSpec(id_, f"{name} of Black Forest Labs.", can, "black-forest-labs", "proprietary", created, prices)
     )
@@ -117,6 +118,7 @@ class BlackForestLabs(Provider):
                     default_size=SQUARE,
                     native_size=SQUARE,
                     aspect_ratios=FLUX_1_SIZES,
+                    size_range=SizeRange(256, 1440, multiple_of=32),
                     encodings=(Encoding.JPEG, Encoding.PNG),
                 ),
                 "black-forest-labs",

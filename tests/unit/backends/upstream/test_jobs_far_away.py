@@ -68,9 +68,20 @@ async def test_what_the_job_costs_is_remembered_from_its_first_answer():
 
 
 def test_a_price_counts_each_megapixel_begun():
-    prices = price_by_megapixel([Size(1024, 1024), Size(1024, 1040), Size(2048, 2048), Size(64, 64)], "0.03", "0.015")
+    prices = price_by_megapixel("0.03", "0.015")
     found = [prices.micros(Size(*sides), "auto") for sides in ((1024, 1024), (1024, 1040), (2048, 2048), (64, 64))]
     assert found == [30_000, 45_000, 75_000, 30_000]
+
+
+async def test_a_size_between_those_with_names_is_painted():
+    async with reaching(SimulatedBlackForestLabs()) as backend:
+        can = next(spec for spec in backend.models() if spec.id == MODEL).capabilities
+        size = Size(1040, 1600)
+        assert size not in can.sizes
+        assert can.size_range is not None
+        assert can.size_range.has(size)
+        events = await paint(backend, order_of(backend, MODEL, size=size))
+    assert [event.size for event in events if isinstance(event, PaintedFile)] == [size]
 
 
 def test_a_seed_out_of_bounds_always_becomes_the_same_one_within():
