@@ -217,8 +217,13 @@ class UpstreamBackend(Backend):
                     if failures >= MAX_POLL_FAILURES:
                         raise self._lost()
                     continue
-                failures = 0
                 after = await self._read_poll(answer, order)
+                if after is None:
+                    failures += 1
+                    if failures >= MAX_POLL_FAILURES:
+                        raise self._lost()
+                    continue
+                failures = 0
                 if isinstance(after, Proceed):
                     raise BackendError(f"The answer of {self._title} belongs to no job.")
                 if isinstance(after, Pending):
@@ -232,15 +237,15 @@ class UpstreamBackend(Backend):
             await self._cancel(step)
             raise
 
-    async def _read_poll(self, answer: Answer, order: PaintOrder) -> Step:
-        """What the answer to a poll says. One that says no more than that it was not let in, or that there is no such
-        job, leaves open what became of the job.
+    async def _read_poll(self, answer: Answer, order: PaintOrder) -> Step | None:
+        """What the answer to a poll says. None if that is no more than that it was not let in, or that there is no such
+        job: what became of the job is open then.
         """
         try:
             return await self._read(answer, order)
-        except (BackendUnavailable, InvalidValue) as error:
+        except (BackendUnavailable, InvalidValue):
             if answer.status in NOT_OF_THE_JOB:
-                raise self._lost() from error
+                return None
             raise
 
     async def _cancel(self, step: Again) -> None:

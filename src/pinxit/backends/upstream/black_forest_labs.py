@@ -2,6 +2,7 @@
 
 The model is the path. A job is asked for at the address that the order's answer gives, which may be at another of the
 company's regional hosts; the picture then lies at an address that lives for ten minutes. There is no way to cancel.
+An account may have 24 jobs under way at once: set `max_concurrency: 24`.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from pinxit.backends.upstream._provider import (
     refusal,
     seed_field,
 )
-from pinxit.errors import BackendError, InvalidValue, OutcomeUnknown, PinxitError
+from pinxit.errors import BackendError, InvalidValue, PinxitError
 from pinxit.images.price import PriceList, PriceRule
 from pinxit.images.request import Encoding
 from pinxit.images.size import Size
@@ -163,7 +164,7 @@ class BlackForestLabs(Provider):
 
     def _read_job(self, document: Mapping[str, Any]) -> Step:
         match document["status"]:
-            case "Pending":
+            case "Pending" | "Task not found":  # the latter not for good: another host may not know it yet
                 return Pending(progress=document.get("progress") or 0.0)
             case "Ready":
                 return Done([Picture(url=document["result"]["sample"])])
@@ -171,8 +172,6 @@ class BlackForestLabs(Provider):
                 raise refusal(self.title, _reasons(document))
             case "Content Moderated":
                 raise refusal(self.title, _reasons(document), stage="output")
-            case "Task not found":
-                raise OutcomeUnknown(f"{self.title} does not know the job any more. Nothing was charged.")
             case failed if failed in FAILED:
                 raise BackendError(f"The job failed at {self.title}.")
             case _:

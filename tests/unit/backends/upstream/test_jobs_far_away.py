@@ -118,3 +118,23 @@ async def test_an_encoding_that_the_provider_has_not_is_made_of_one_that_it_has(
     assert own == (Encoding.JPEG, Encoding.PNG, Encoding.WEBP)
     assert server.calls[0].json["output_format"] == "png"
     assert [event.encoding for event in events if isinstance(event, PaintedFile)] == [Encoding.PNG]
+
+
+class Slow(SimulatedBlackForestLabs):
+    """Does not know a job at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unknown = 3
+
+    async def _result(self, request: web.Request) -> web.Response:
+        self.unknown -= 1
+        if self.unknown >= 0:
+            return web.json_response({"status": "Task not found"}, status=404)
+        return await super()._result(request)
+
+
+async def test_a_job_that_is_not_known_at_first_is_not_given_up():
+    async with reaching(Slow()) as backend:
+        events = await paint(backend, order_of(backend, MODEL))
+    assert sum(isinstance(event, PaintedFile) for event in events) == 1
