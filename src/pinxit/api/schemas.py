@@ -149,7 +149,17 @@ _MODEL: dict[str, Schema] = {
             "currency": {"const": "USD"},
             "micros_per_image": INTEGER,
             "rules": _array(
-                _object({"size": _nullable(STRING), "quality": _nullable(STRING), "micros_per_image": INTEGER})
+                _object(
+                    {
+                        "size": _nullable(STRING),
+                        "quality": _nullable(STRING),
+                        "micros_per_image": INTEGER,
+                        "micros_per_further_megapixel": {
+                            **INTEGER,
+                            "description": "Added for each megapixel (1024 x 1024 pixels) begun after the first.",
+                        },
+                    }
+                )
             ),
         }
     ),
