@@ -201,52 +201,44 @@ class UpstreamBackend(Backend):
         """Ask until the job is done. Asking changes nothing, so what fails is asked again."""
         failures, cost_micros = 0, step.cost_micros
         try:
-            while True:
+            while failures < MAX_POLL_FAILURES:
                 await asyncio.sleep(step.seconds if self._limits.poll_seconds is None else self._limits.poll_seconds)
                 if monotonic() >= deadline:
-                    raise self._lost()
-                try:
-                    answer = await self._send(step.call, deadline)
-                except (NotReached, AnswerLost) as error:
-                    failures += 1
-                    if failures >= MAX_POLL_FAILURES or monotonic() >= deadline:
-                        raise self._lost() from error
-                    continue
-                if answer.status == 429 or answer.status >= 500:
-                    failures += 1
-                    if failures >= MAX_POLL_FAILURES:
-                        raise self._lost()
-                    continue
-                after = await self._read_poll(answer, order)
-                if after is None:
-                    failures += 1
-                    if failures >= MAX_POLL_FAILURES:
-                        raise self._lost()
-                    continue
-                failures = 0
-                if isinstance(after, Proceed):
-                    raise BackendError(f"The answer of {self._title} belongs to no job.")
+                    break
+                after = await self._poll_once(step, order, deadline)
+                failures = failures + 1 if after is None else 0
                 if isinstance(after, Pending):
                     step = replace(step, seconds=step.seconds if after.seconds is None else after.seconds)
-                    continue
-                cost_micros = cost_micros if after.cost_micros is None else after.cost_micros
-                if isinstance(after, Done):
-                    return replace(after, cost_micros=cost_micros)
-                step = after
-        except (asyncio.CancelledError, OutcomeUnknown):
+                elif after is not None:
+                    cost_micros = cost_micros if after.cost_micros is None else after.cost_micros
+                    if isinstance(after, Done):
+                        return replace(after, cost_micros=cost_micros)
+                    step = after
+        except asyncio.CancelledError:
             await self._cancel(step)
             raise
+        await self._cancel(step)
+        raise self._lost()
 
-    async def _read_poll(self, answer: Answer, order: PaintOrder) -> Step | None:
-        """What the answer to a poll says. None if that is no more than that it was not let in, or that there is no such
-        job: what became of the job is open then.
+    async def _poll_once(self, step: Again, order: PaintOrder, deadline: float) -> Done | Again | Pending | None:
+        """What is said of the job. None: nothing, for the poll was lost, or not let in, or there is no such job; what
+        became of it is open then.
         """
         try:
-            return await self._read(answer, order)
+            answer = await self._send(step.call, deadline)
+        except (NotReached, AnswerLost):
+            return None
+        if answer.status == 429 or answer.status >= 500:
+            return None
+        try:
+            after = await self._read(answer, order)
         except (BackendUnavailable, InvalidValue):
             if answer.status in NOT_OF_THE_JOB:
                 return None
             raise
+        if isinstance(after, Proceed):
+            raise BackendError(f"The answer of {self._title} belongs to no job.")
+        return after
 
     async def _cancel(self, step: Again) -> None:
         """Tell the provider that nobody wants the job any more; that it does not listen is its own affair."""
