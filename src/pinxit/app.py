@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -83,6 +83,7 @@ EVENTS = {
 """How webhooks tell the end of an order; its own status is in the data."""
 
 
+IDLE_LOOK_SECONDS = 0.5
 WEBHOOK_GRACE_SECONDS = 2.0
 """How long a stopping server waits for receivers; who has not answered by then hears it again from the next one."""
 
@@ -100,12 +101,16 @@ class House:
     storage: LocalStorage
     moderator: Moderator
     deliverer: Deliverer
+    installed: tuple[Backend, ...]
+    """The backends that stay whatever the configuration says."""
+    traits: "Traits"
     is_server: bool
     is_first: bool
     """Whether its server has no other process yet."""
     is_alone: bool
     """Whether no other process can be using the database, so that what an earlier one left there is dead."""
     _proving: "asyncio.Task[None] | None" = None
+    _leaving: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def start(self) -> None:
         """Look after what an earlier process left, and let the painters load behind us."""
@@ -124,10 +129,34 @@ class House:
         for problem in await self.database.read(check_ledger):
             log.critical("ledger_broken", problem=problem)
 
+    async def reload(self, fresh: Settings) -> None:
+        """Have the providers, models and aliases of `fresh` from now on; orders under way end where they are. All other
+        settings stay as they were at the start.
+
+        Raises StartupError, saying what is wrong; then nothing has changed.
+        """
+        providers = build_providers(fresh.providers, os.environ)
+        backends = [*self.installed, *providers]
+        catalog = build_catalog(fresh, backends)
+        runners = self.services.runners
+        gone = [runners.pop(name) for name in self.traits.remote & set(runners)]
+        for backend in providers:
+            runners[backend.name] = _runner(backend, fresh)
+            await runners[backend.name].start()
+        self.traits.become(backends)
+        self.services.catalog.become(catalog)
+        for runner in gone:
+            leaving = asyncio.create_task(_close_when_idle(runner))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+        log.info("configuration_reloaded", providers=sorted(fresh.providers), models=len(catalog.list()))
+
     async def close(self, grace_seconds: float) -> None:
         """Finish the orders under way, then let go of everything, the latest first."""
         await self.services.generations.close(grace_seconds)
         await self.deliverer.close(WEBHOOK_GRACE_SECONDS)
+        if self._leaving:
+            await asyncio.wait(self._leaving)
         for runner in self.services.runners.values():
             await runner.close()
         await self.services.keys.close()
@@ -135,6 +164,29 @@ class House:
             await self._proving
         await self.database.close()
         self.storage.close()
+
+
+class Traits:
+    """What the story must know of backends, by their names; it changes with the configuration."""
+
+    def __init__(self, backends: Sequence[Backend]) -> None:
+        self.remote: set[str] = set()
+        self.once_only: set[str] = set()
+        """Those whose work is not repeatable."""
+        self.become(backends)
+
+    def become(self, backends: Sequence[Backend]) -> None:
+        """What has been `once_only` stays so: it may have orders under way."""
+        self.remote.clear()
+        self.remote.update(backend.name for backend in backends if backend.is_remote)
+        self.once_only.update(backend.name for backend in backends if not backend.is_repeatable)
+
+
+async def _close_when_idle(runner: Runner) -> None:
+    """Close it once the orders that it has under way have ended, each of which has a deadline of its own."""
+    while runner.queue_depth:  # noqa: ASYNC110 - a runner has no event for this, and nobody waits for it
+        await asyncio.sleep(IDLE_LOOK_SECONDS)
+    await runner.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +235,8 @@ def build(
     deliverer = Deliverer(database, http, webhook_secrets, now=utc_now)
     shared = workplace.shared_runners if workplace else {}
     runners = {backend.name: shared.get(backend.name) or _runner(backend, settings) for backend in painters}
-    remote = frozenset(backend.name for backend in painters if backend.is_remote)
-    router = Router(monotonic, remote=remote.__contains__)
+    traits = Traits(painters)
+    router = Router(monotonic, remote=traits.remote.__contains__)
     generations = GenerationService(
         database=database,
         catalog=catalog,
@@ -199,7 +251,7 @@ def build(
         is_billed=settings.billing == "credits",
         url_ttl=None if settings.url_ttl_seconds is None else timedelta(seconds=settings.url_ttl_seconds),
         router=router,
-        once_only=frozenset(backend.name for backend in painters if not backend.is_repeatable),
+        once_only=traits.once_only,
         announcer=Announcer(_recorder(settings, library.urls), deliverer.wake),
     )
     services = Services(
@@ -221,6 +273,8 @@ def build(
         storage,
         moderator,
         deliverer,
+        installed=tuple(backend for backend in painters if not backend.is_remote),
+        traits=traits,
         is_server=owns_folder,
         is_first=_is_first(workplace),
         is_alone=is_alone,

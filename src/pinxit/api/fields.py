@@ -32,6 +32,10 @@ class Fields:
         self._body = body
         self._prefix = prefix
 
+    def full(self, name: str) -> str:
+        """The parameter's name as errors say it."""
+        return self._prefix + name
+
     def is_set(self, name: str) -> bool:
         return self._body.get(name) is not None
 
@@ -43,7 +47,7 @@ class Fields:
         value = self._typed(name, "a string", str)
         if value is None:
             return None
-        full = self._prefix + name
+        full = self.full(name)
         if len(value) > max_characters:
             raise outside(f"{full} is longer than {max_characters} characters.", param=full)
         if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
@@ -55,7 +59,7 @@ class Fields:
     def choice(self, name: str, allowed: Sequence[str]) -> str | None:
         value = self._typed(name, "a string", str)
         if value is not None and value not in allowed:
-            full = self._prefix + name
+            full = self.full(name)
             raise InvalidValue(f"{full} cannot be {_echo(value)}.", param=full, allowed=allowed)
         return value if value is None else str(value)
 
@@ -70,7 +74,7 @@ class Fields:
         if value is None:
             return None
         if not minimum <= value <= maximum:
-            full = self._prefix + name
+            full = self.full(name)
             raise outside(f"{full} must be a whole number from {minimum} to {maximum}.", param=full)
         return int(value)
 
@@ -79,7 +83,7 @@ class Fields:
         if value is None:
             return None
         if not minimum <= value <= maximum:
-            full = self._prefix + name
+            full = self.full(name)
             raise InvalidValue(f"{full} must be a number from {minimum:g} to {maximum:g}.", param=full)
         return float(value)
 
@@ -95,7 +99,7 @@ class Fields:
         value = self._body.get(name)
         if value is None or (isinstance(value, types) and (bool in types or not isinstance(value, bool))):
             return value
-        full = self._prefix + name
+        full = self.full(name)
         raise InvalidRequest(f"{full} must be {wanted}, not {_JSON_TYPES.get(type(value), 'that')}.", param=full)
 
 
@@ -114,7 +118,7 @@ def texts(fields: Fields, name: str) -> tuple[str, ...] | None:
         return None
     for value in values:
         if not isinstance(value, str):
-            raise InvalidRequest(f"{name} must be an array of strings.", param=name)
+            raise InvalidRequest(f"{fields.full(name)} must be an array of strings.", param=fields.full(name))
     return tuple(values)
 
 

@@ -21,9 +21,9 @@ def routing_of(fields: Fields) -> Routing:
     wish = Fields(sent, prefix="provider.")
     allow_fallbacks = wish.boolean("allow_fallbacks")
     return Routing(
-        only=_names(wish, "only", "provider.", MAX_BACKENDS),
-        order=_names(wish, "order", "provider.", MAX_BACKENDS),
-        ignore=_names(wish, "ignore", "provider.", MAX_BACKENDS),
+        only=_names(wish, "only", MAX_BACKENDS),
+        order=_names(wish, "order", MAX_BACKENDS),
+        ignore=_names(wish, "ignore", MAX_BACKENDS),
         allow_fallbacks=True if allow_fallbacks is None else allow_fallbacks,
         sort=wish.choice("sort", SORTS) or "",
         after_refusal=bool(wish.boolean("after_refusal")),
@@ -32,13 +32,13 @@ def routing_of(fields: Fields) -> Routing:
 
 def fallback_models_of(fields: Fields) -> tuple[str, ...]:
     """The Infron API's `fallback_models`. Raises InvalidRequest, InvalidValue."""
-    return _names(fields, "fallback_models", "", MAX_FALLBACK_MODELS)
+    return _names(fields, "fallback_models", MAX_FALLBACK_MODELS)
 
 
-def _names(fields: Fields, name: str, prefix: str, most: int) -> tuple[str, ...]:
+def _names(fields: Fields, name: str, most: int) -> tuple[str, ...]:
     found = texts(fields, name) or ()
     if len(found) > most or any(not 1 <= len(text) <= MAX_ROUTING_NAME_CHARACTERS for text in found):
-        full = prefix + name
+        full = fields.full(name)
         raise InvalidValue(
             f"{full} has at most {most} names of 1 to {MAX_ROUTING_NAME_CHARACTERS} characters.", param=full
         )

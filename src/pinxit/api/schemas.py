@@ -149,7 +149,17 @@ _MODEL: dict[str, Schema] = {
             "currency": {"const": "USD"},
             "micros_per_image": INTEGER,
             "rules": _array(
-                _object({"size": _nullable(STRING), "quality": _nullable(STRING), "micros_per_image": INTEGER})
+                _object(
+                    {
+                        "size": _nullable(STRING),
+                        "quality": _nullable(STRING),
+                        "micros_per_image": INTEGER,
+                        "micros_per_further_megapixel": {
+                            **INTEGER,
+                            "description": "Added for each megapixel (1024 x 1024 pixels) begun after the first.",
+                        },
+                    }
+                )
             ),
         }
     ),
@@ -167,7 +177,7 @@ _GENERATION: dict[str, Schema] = {
     "prompt": STRING,
     "parameters": {"type": "object"},
     "progress": _nullable(_object({"step": INTEGER, "steps": INTEGER, "queue_position": INTEGER})),
-    "images": _array(_object({"id": STRING, "url": STRING, "seed": INTEGER, "size": _SIZE})),
+    "images": _array(_object({"id": STRING, "url": STRING, "seed": _nullable(INTEGER), "size": _SIZE})),
     "usage": _object({"input_tokens": INTEGER, "output_tokens": INTEGER}),
     "cost_micros": INTEGER,
     "error": _nullable(_object({"type": _enum(*TYPES), "message": STRING})),
@@ -233,7 +243,15 @@ SCHEMAS: dict[str, Schema] = {
         {
             "created": INTEGER,
             "data": _array(
-                _object({"url": STRING, "b64_json": STRING, "revised_prompt": STRING, "id": STRING, "seed": INTEGER})
+                _object(
+                    {
+                        "url": STRING,
+                        "b64_json": STRING,
+                        "revised_prompt": STRING,
+                        "id": STRING,
+                        "seed": _nullable(INTEGER),
+                    }
+                )
             ),
             "background": _enum("transparent", "opaque"),
             "output_format": _enum("png", "jpeg", "webp"),
@@ -305,7 +323,7 @@ SCHEMAS: dict[str, Schema] = {
             "model": STRING,
             "prompt": STRING,
             "negative_prompt": _nullable(STRING),
-            "seed": INTEGER,
+            "seed": _nullable(INTEGER),
             "size": _SIZE,
             "quality": STRING,
             "num_inference_steps": INTEGER,
@@ -332,7 +350,7 @@ SCHEMAS: dict[str, Schema] = {
         {**_STREAMED, "partial_image_index": INTEGER}, required=[*_STREAMED_ALWAYS, "partial_image_index"]
     ),
     "CompletedImageEvent": _object(
-        {**_STREAMED, "usage": _ref("ImageUsage"), "id": STRING, "seed": INTEGER, "url": STRING},
+        {**_STREAMED, "usage": _ref("ImageUsage"), "id": STRING, "seed": _nullable(INTEGER), "url": STRING},
         required=[*_STREAMED_ALWAYS, "usage", "id", "seed", "url"],
     ),
     "ApiKeyOptions": _object(_KEY_CHANGES, required=[]),

@@ -50,7 +50,13 @@ def price(entry: Entry) -> dict[str, Any]:
         "currency": "USD",
         "micros_per_image": entry.prices.micros(can.default_size, usual),
         "rules": [
-            {"size": rule.size, "quality": rule.quality, "micros_per_image": rule.micros} for rule in entry.prices.rules
+            {
+                "size": rule.size,
+                "quality": rule.quality,
+                "micros_per_image": rule.micros,
+                "micros_per_further_megapixel": rule.further_micros,
+            }
+            for rule in entry.prices.rules
         ],
     }
 

@@ -109,10 +109,10 @@ def _micros(dollars: str | None, option: str) -> int | None:
 
 async def _create(settings: Settings, options: KeyOptions) -> tuple[ApiKey, str]:
     from pinxit.accounts import DEFAULT_ACCOUNT
-    from pinxit.app import build_catalog, installed_backends
+    from pinxit.app import all_backends, build_catalog
     from pinxit.keys.service import local_caller
 
-    catalog = build_catalog(settings, installed_backends())
+    catalog = build_catalog(settings, all_backends(settings))
     for name in options.models or ():
         catalog.resolve(name)
     async with key_service(settings) as keys:

@@ -279,7 +279,7 @@ class Studio:
         keeping: list[asyncio.Task[None]] = []
         shown: Counter[int] = Counter()
         try:
-            async with aclosing(self._runners[order.entry.backend].paint(paint)) as events:
+            async with aclosing(self._runner(order.entry.backend).paint(paint)) as events:
                 async for event in events:
                     match event:
                         case Queued(position):
@@ -298,6 +298,13 @@ class Studio:
                             painting.count(event)
         finally:
             await _join(keeping)
+
+    def _runner(self, backend: str) -> Runner:
+        """Raises BackendUnavailable if the configuration does not have it any more."""
+        try:
+            return self._runners[backend]
+        except KeyError as error:
+            raise BackendUnavailable(f"The backend {backend!r} is not there any more. Nothing was charged.") from error
 
     async def _keep(
         self,

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from pinxit.backends.interface import (
+    Asked,
     Backend,
     ModelSpec,
     PaintedFile,
@@ -59,6 +60,7 @@ MAX_POLL_FAILURES = 5
 """How many polls in a row may fail before the job is given up as lost."""
 NOT_OF_THE_JOB = frozenset({401, 402, 403, 404, 405})
 """Statuses of a poll that say nothing of the job."""
+MAX_NUMBER = 2**53
 DOWNLOAD_TRIES = 3
 CANCEL_SECONDS = 5.0
 
@@ -107,7 +109,10 @@ class UpstreamBackend(Backend):
         self._origin = _origin(provider.access.base_url)
 
     def models(self) -> Sequence[ModelSpec]:
-        return [model.spec for model in self._models.values()]
+        """Every encoding can be had of each, those that the provider does not deliver by making a new file of what it
+        does; its own come first.
+        """
+        return [_in_every_encoding(model.spec) for model in self._models.values()]
 
     async def open(self) -> None:
         if self._provider.credential_variable and not self._provider.access.credential:
@@ -150,7 +155,8 @@ class UpstreamBackend(Backend):
         places: tuple[int, ...],
         events: "asyncio.Queue[PaintEvent | None]",
     ) -> None:
-        part = replace(order, seeds=tuple(order.seeds[place] for place in places))
+        asked = _deliverable(order.asked, model.spec.capabilities.encodings)
+        part = replace(order, seeds=tuple(order.seeds[place] for place in places), asked=asked)
         async with _Slot(self):
             for place in places:
                 events.put_nowait(Progress(place, 0, 1))
@@ -211,8 +217,13 @@ class UpstreamBackend(Backend):
                     if failures >= MAX_POLL_FAILURES:
                         raise self._lost()
                     continue
-                failures = 0
                 after = await self._read_poll(answer, order)
+                if after is None:
+                    failures += 1
+                    if failures >= MAX_POLL_FAILURES:
+                        raise self._lost()
+                    continue
+                failures = 0
                 if isinstance(after, Proceed):
                     raise BackendError(f"The answer of {self._title} belongs to no job.")
                 if isinstance(after, Pending):
@@ -226,15 +237,15 @@ class UpstreamBackend(Backend):
             await self._cancel(step)
             raise
 
-    async def _read_poll(self, answer: Answer, order: PaintOrder) -> Step:
-        """What the answer to a poll says. One that says no more than that it was not let in, or that there is no such
-        job, leaves open what became of the job.
+    async def _read_poll(self, answer: Answer, order: PaintOrder) -> Step | None:
+        """What the answer to a poll says. None if that is no more than that it was not let in, or that there is no such
+        job: what became of the job is open then.
         """
         try:
             return await self._read(answer, order)
-        except (BackendUnavailable, InvalidValue) as error:
+        except (BackendUnavailable, InvalidValue):
             if answer.status in NOT_OF_THE_JOB:
-                raise self._lost() from error
+                return None
             raise
 
     async def _cancel(self, step: Again) -> None:
@@ -280,8 +291,8 @@ class UpstreamBackend(Backend):
         if answer.status >= 300:
             raise BackendError(f"{self._title} answered with status {answer.status}.")
         try:
-            step = self._provider.read_response(answer, order)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            step = _checked(self._provider.read_response(answer, order))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BackendError(f"The answer of {self._title} cannot be read ({type(error).__name__}).") from error
         if isinstance(step, Done):
             if not 0 < len(step.pictures) <= len(order.seeds):
@@ -366,6 +377,45 @@ class _Slot:
 
     async def __aexit__(self, *_: object) -> None:
         self._backend._slots.release()
+
+
+def _in_every_encoding(spec: ModelSpec) -> ModelSpec:
+    own = spec.capabilities.encodings
+    encodings = (*own, *(encoding for encoding in Encoding if encoding not in own))
+    return replace(spec, capabilities=replace(spec.capabilities, encodings=encodings))
+
+
+def _deliverable(asked: Asked, own: Sequence[Encoding]) -> Asked:
+    """What to ask the provider for: of its encodings the wanted one, or else one without loss if it has any."""
+    if asked.encoding in own:
+        return asked
+    return replace(asked, encoding=Encoding.PNG if Encoding.PNG in own else own[0], compression=None)
+
+
+def _checked(step: Step) -> Step:
+    """The step without numbers that make no sense: a picture is worth more than what is said of its cost. Raises
+    TypeError where a provider's file has passed on as a text what is none.
+    """
+    if isinstance(step, Done):
+        texts = [text for picture in step.pictures for text in (picture.url, picture.base64, picture.revised_prompt)]
+        step = replace(
+            step,
+            input_tokens=_sensible(step.input_tokens) or 0,
+            output_tokens=_sensible(step.output_tokens) or 0,
+            cost_micros=_sensible(step.cost_micros),
+        )
+    elif isinstance(step, Again):
+        texts = [call.url for call in (step.call, step.cancel) if call is not None]
+        step = replace(step, cost_micros=_sensible(step.cost_micros))
+    else:
+        texts = [step.call.url] if isinstance(step, Proceed) else []
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return step
+
+
+def _sensible(number: object) -> int | None:
+    return number if isinstance(number, int) and 0 <= number < MAX_NUMBER else None
 
 
 def _decoded(answer: Answer, picture: Picture) -> Picture:

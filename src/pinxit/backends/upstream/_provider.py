@@ -11,7 +11,7 @@ called in worker threads and may take their time, but must not wait for anything
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 from typing import Any, ClassVar
@@ -50,6 +50,7 @@ __all__ = [
     "Provider",
     "Step",
     "UpstreamModel",
+    "cost_of",
     "data_url",
     "error_of_status",
     "file_part",
@@ -67,7 +68,6 @@ __all__ = [
 DOUBTFUL = frozenset({408, 502, 504, 520, 521, 522, 523, 524})
 """A gateway says that it has lost the answer: what is behind it may have painted."""
 MAX_RETRY_AFTER_SECONDS = 300.0
-MEGAPIXEL = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,15 +269,17 @@ def micros(usd: float | str) -> int:
     return round(float(usd) * 1_000_000)
 
 
-def price_by_megapixel(sizes: Iterable[Size], first: str, further: str) -> PriceList:
-    """A rule for each size: the first megapixel (2²⁰ pixels) at `first` US dollars, each further one begun at
-    `further`.
-    """
-    rules = []
-    for size in sizes:
-        megapixels = max(1, -(-size.width * size.height // MEGAPIXEL))
-        rules.append(PriceRule(micros(first) + (megapixels - 1) * micros(further), str(size)))
-    return PriceList((PriceRule(max(rule.micros for rule in rules)), *rules))
+def cost_of(said: Any, unit_micros: int) -> int | None:
+    """What an answer says that the work cost, in micro-dollars; None where it says nothing that is a number."""
+    try:
+        return round(float(said) * unit_micros)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def price_by_megapixel(first: str, further: str) -> PriceList:
+    """Prices in US dollars of the first megapixel and of each further one begun."""
+    return PriceList((PriceRule(micros(first), further_micros=micros(further)),))
 
 
 def nearest_ratio(size: Size, ratios: Mapping[str, Size]) -> str:

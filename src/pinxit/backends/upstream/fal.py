@@ -9,7 +9,7 @@ with a flag.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range
+from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range, SizeRange
 from pinxit.backends.upstream._provider import (
     Again,
     Answer,
@@ -38,7 +38,9 @@ RATIOS = {
     "16:9": Size(1024, 576),
 }
 SIZES = (*RATIOS.values(), Size(512, 512))
-"""The presets of `image_size`; any other size may be given as well."""
+"""The presets of `image_size`."""
+RANGE = SizeRange(512, 2048, multiple_of=16)
+"""Any size may be given as well: FLUX.2 takes sides of 512 to 2048."""
 JPEG_PNG = (Encoding.JPEG, Encoding.PNG)
 PNG_JPEG_WEBP = (Encoding.PNG, Encoding.JPEG, Encoding.WEBP)
 UNPAID = frozenset(
@@ -78,13 +80,14 @@ def flux(
         default_size=WIDE,
         native_size=WIDE,
         aspect_ratios=RATIOS,
+        size_range=RANGE,
         num_inference_steps=steps,
         guidance_scale=guidance,
         encodings=tuple(encodings),
         edits=bool(editor),
         max_images=4 if editor else 0,
     )
-    prices = price_by_megapixel(SIZES, usd, usd)
+    prices = price_by_megapixel(usd, usd)
     spec = ModelSpec(id_, description, can, "black-forest-labs", licence, created, prices)
     return UpstreamModel(spec, facts={"editor": editor})
 

@@ -2,7 +2,8 @@
 
 Forms throughout; the model is in the path. Prompts are rewritten there unless that is turned off, which is what happens
 here (option `magic_prompt`), as a seed promises the same picture. Our qualities are its rendering speeds. A picture
-that fails the check after it was painted is billed, and has no address.
+that fails the check after it was painted is billed, and has no address. An organisation may have ten pictures under way
+at once: set `max_concurrency: 10`.
 """
 
 from collections.abc import Mapping

@@ -17,6 +17,7 @@ from pinxit.backends.upstream._provider import (
     Provider,
     Step,
     UpstreamModel,
+    cost_of,
     error_of_status,
     file_part,
     mask_part,
@@ -138,8 +139,7 @@ class Recraft(Provider):
             Picture(base64=datum["b64_json"], revised_prompt=datum.get("revised_prompt") or "")
             for datum in document["data"]
         ]
-        units = document.get("credits")
-        return Done(pictures, cost_micros=None if units is None else round(units * UNIT_MICROS))
+        return Done(pictures, cost_micros=cost_of(document.get("credits"), UNIT_MICROS))
 
     def read_error(self, answer: Answer, order: PaintOrder) -> PinxitError:
         said = f"{_code(answer)} {answer.message()}"

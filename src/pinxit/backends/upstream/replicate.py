@@ -8,7 +8,7 @@ so it is turned off.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range
+from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range, SizeRange
 from pinxit.backends.upstream._provider import (
     Again,
     Answer,
@@ -65,7 +65,7 @@ FLUX_2_RATIOS = {
     "5:4": Size(1120, 896),
 }
 FLUX_2_SIZES = (*FLUX_2_RATIOS.values(), Size(2048, 1152), Size(1152, 2048), Size(2048, 2048))
-"""Any within 256 to 2048 in multiples of 16; these are ours."""
+"""Of any that may be asked for, these are named here."""
 FORMATS = {Encoding.WEBP: "webp", Encoding.JPEG: "jpg", Encoding.PNG: "png"}
 REFUSED = ("flagged as sensitive", "(E005)", "NSFW content detected")
 PARAMS = {
@@ -136,6 +136,7 @@ class Replicate(Provider):
                     default_size=SQUARE,
                     native_size=SQUARE,
                     aspect_ratios=FLUX_2_RATIOS,
+                    size_range=SizeRange(256, 2048, multiple_of=16),
                     encodings=tuple(FORMATS),
                     edits=True,
                     max_images=8,
@@ -143,7 +144,7 @@ class Replicate(Provider):
                 "black-forest-labs",
                 "proprietary",
                 1_764_028_800,
-                price_by_megapixel(FLUX_2_SIZES, "0.03", "0.015"),
+                price_by_megapixel("0.03", "0.015"),
             ),
             facts={"family": "flux-2"},
         ),
