@@ -93,11 +93,11 @@ class Google(Provider):
     name = "google"
     title = "Google"
     documentation = (
-        "https://ai.google.dev/gemini-api/docs/image-generation (2026-11-22, in copies)",
-        "https://ai.google.dev/gemini-api/docs/pricing (2026-11-22, by way of litellm 1.109.1)",
+        "https://ai.google.dev/gemini-api/docs/image-generation (in copies, 2026-11-22)",
+        "https://ai.google.dev/gemini-api/docs/pricing (by way of litellm 1.109.1, 2026-11-22)",
         "https://ai.google.dev/gemini-api/docs/deprecations (2026-11-22)",
         "https://cloud.google.com/gemini-enterprise-agent-platform/models/gemini/3-1-flash-image-preview "
-        "(2026-11-22, in copies)",
+        "(in copies, 2026-11-22)",
         "google-genai 3.4.0, google/genai/types.py (2026-11-22)",
     )
     base_url = "https://generativelanguage.googleapis.com/v1beta"

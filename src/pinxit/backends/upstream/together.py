@@ -65,7 +65,7 @@ def flux(
         "black-forest-labs",
         licence,
         created,
-        PriceList((PriceRule(micros(usd)), *prices)),
+        PriceList((PriceRule(micros(usd), further_micros=micros(usd)), *prices)),
     )
     return UpstreamModel(spec, facts={"pictures": pictures})
 

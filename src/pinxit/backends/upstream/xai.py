@@ -77,7 +77,7 @@ class XAI(Provider):
     name = "xai"
     title = "xAI"
     documentation = (
-        "https://docs.x.ai/docs/models/grok-imagine-image-2.0 (2026-11-22, prices, by way of docs.laozhang.ai)",
+        "https://docs.x.ai/docs/models/grok-imagine-image-2.0 (prices, by way of docs.laozhang.ai, 2026-11-22)",
         "https://docs.x.ai/developers/debugging (2026-11-22)",
         "xai-sdk 1.21.0, xai_sdk/image.py (2026-11-22)",
         "https://github.com/vercel/ai, packages/xai/src/xai-image-model.ts, xai-error.ts (2026-11-22)",
