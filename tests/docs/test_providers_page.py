@@ -41,6 +41,7 @@ def _section(row: ProviderRow) -> str:
         f"\n## {row.kind}\n",
         f"{row.title}, at `{row.base_url}`." if row.base_url else f"{row.title}; `base_url` says where.",
     ]
+    lines.append(f"\n{row.notes}\n")
     if row.options:
         lines.append(f"Options: {', '.join(f'`{name}`' for name in row.options)}.")
     lines.append(f"Models: {models}." if models else "Models: those that the configuration names.")

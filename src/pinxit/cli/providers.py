@@ -1,5 +1,7 @@
 """`pinxit providers`: who can be rented from."""
 
+import inspect
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,6 +16,8 @@ class ProviderRow:
 
     kind: str
     title: str
+    notes: str
+    """What its file says of it."""
     credential_variable: str
     base_url: str
     options: tuple[str, ...]
@@ -33,6 +37,7 @@ def provider_rows() -> list[ProviderRow]:
             ProviderRow(
                 kind.name,
                 kind.title,
+                inspect.getdoc(sys.modules[kind.__module__]) or "",
                 kind.credential_variable,
                 kind.base_url,
                 tuple(sorted(kind.option_names)),
