@@ -1,12 +1,13 @@
 """What handlers share: the services, and small readers of an ASGI scope."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from starlette.types import Scope
 
+from pinxit.accounts.service import UserService
 from pinxit.catalog.catalog import Catalog
 from pinxit.generations.service import GenerationService
 from pinxit.keys.service import KeyService
@@ -39,6 +40,7 @@ class Services:
     picture_http: GuardedHttp
     """Fetches pictures that clients name by URLs."""
     usage: UsageService
+    users: UserService
     now: Callable[[], datetime]
 
 
@@ -83,13 +85,16 @@ def _address(host: str, port: int) -> str:
 
 def _from_trusted_proxy(scope: Scope, settings: Settings) -> bool:
     client = scope.get("client")
-    if not settings.trusted_proxies or client is None:
-        return False
+    return client is not None and is_trusted_proxy(client[0], settings.trusted_proxies)
+
+
+def is_trusted_proxy(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether what this client says of others is believed."""
     try:
-        address = ip_address(client[0])
+        parsed = ip_address(address)
     except ValueError:
         return False
-    return any(address in network for network in settings.trusted_proxies)
+    return any(parsed in network for network in networks)
 
 
 def _host_name(host: str) -> str:
