@@ -31,6 +31,12 @@ EXPECTED = {
     "GET /console/profile": USERS,
     "POST /console/profile/password": USERS,
     "POST /console/profile/sign-out-everywhere": USERS,
+    "GET /console/keys": USERS,
+    "POST /console/keys": USERS,
+    "GET /console/keys/{key_id:id}": USERS,
+    "POST /console/keys/{key_id:id}": USERS,
+    "POST /console/keys/{key_id:id}/{action}": USERS,
+    "GET /console/models": USERS,
     "GET /console/people": ADMINS,
     "POST /console/people/invite": ADMINS,
     "POST /console/people/links/{link_id:id}/withdraw": ADMINS,
@@ -49,7 +55,7 @@ def routes_of(front: Front) -> Iterator[str]:
 
 def path_of(route: str) -> str:
     path = re.sub(r"\{(\w+?)(_id)?:id\}", lambda found: f"{found[1]}_{MISSING}", route.split()[-1])
-    return path.replace("{name}", "console.css").replace("{path:path}", "nowhere")
+    return path.replace("{name}", "console.css").replace("{path:path}", "nowhere").replace("{action}", "revoke")
 
 
 async def test_every_route_has_an_expectation(front: Front):

@@ -95,7 +95,7 @@ class Pages:
             auto_reload=False,
         )
         self._environment.globals.update(static=static.url, version=__version__, pages_for=pages_for)
-        self._environment.filters.update(dollars=dollars, moment=moment, ago=ago, words=words)
+        self._environment.filters.update(dollars=dollars, moment=moment, ago=ago, words=words, brief=brief)
 
     def response(self, name: str, visit: Visit, /, *, status: int = 200, **facts: Any) -> Response:
         """`name`: of the template, without its ending."""
@@ -153,6 +153,20 @@ def words(value: str) -> str:
     return _WORDS.get(value, value)
 
 
+def brief(scope: str) -> str:
+    """`images:write` in a word or two."""
+    return _BRIEF.get(scope, scope)
+
+
+_BRIEF: Mapping[str, str] = {
+    "images:write": "paint",
+    "images:read": "see pictures",
+    "models:read": "models",
+    "usage:read": "usage",
+    "keys:manage": "keys",
+    "webhooks:manage": "webhooks",
+    "admin": "everything",
+}
 _WORDS: Mapping[str, str] = {
     "images:write": "Paint and delete pictures",
     "images:read": "See pictures and orders",

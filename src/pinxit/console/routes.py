@@ -8,6 +8,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pinxit.api.context import Services
 from pinxit.console.door import Door, For, Handler
 from pinxit.console.entrance import Entrance
+from pinxit.console.keys import Keys
+from pinxit.console.models import Models
 from pinxit.console.people import People
 from pinxit.console.rendering import Pages, Static
 from pinxit.console.visit import Visit
@@ -19,7 +21,7 @@ def console_routes(services: Services) -> list[BaseRoute]:
     static = Static()
     pages = Pages(static)
     door = Door(services, pages)
-    entrance, people = Entrance(pages), People(pages)
+    entrance, people, keys, models = Entrance(pages), People(pages), Keys(pages), Models(pages, static)
 
     async def static_file(request: Request) -> Response:
         name, version = request.path_params["name"], request.query_params.get("v")
@@ -51,6 +53,12 @@ def console_routes(services: Services) -> list[BaseRoute]:
         get("/console/profile", entrance.show_profile, For.USERS),
         post("/console/profile/password", entrance.change_password, For.USERS),
         post("/console/profile/sign-out-everywhere", entrance.sign_out_everywhere, For.USERS),
+        get("/console/keys", keys.show, For.USERS),
+        post("/console/keys", keys.create, For.USERS),
+        get("/console/keys/{key_id:id}", keys.show_one, For.USERS),
+        post("/console/keys/{key_id:id}", keys.change, For.USERS),
+        post("/console/keys/{key_id:id}/{action}", keys.act, For.USERS),
+        get("/console/models", models.show, For.USERS),
         get("/console/people", people.show, For.ADMINS),
         post("/console/people/invite", people.invite, For.ADMINS),
         post("/console/people/links/{link_id:id}/withdraw", people.withdraw, For.ADMINS),

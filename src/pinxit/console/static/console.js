@@ -149,8 +149,11 @@ function onKey(event) {
   next.focus();
 }
 
-// A choice that stands for several fields: data-sets="role=admin,account=shared".
+// A choice may show or hide a part of its form, or stand for several fields: data-sets="role=admin,account=shared".
 function onChange(event) {
+  const { shows, hides } = event.target.dataset ?? {};
+  if (shows) document.getElementById(shows).hidden = false;
+  if (hides) document.getElementById(hides).hidden = true;
   for (const pair of event.target.dataset?.sets?.split(",") ?? []) {
     const [name, value] = pair.split("=");
     event.target.form.elements[name].value = value;
