@@ -31,6 +31,8 @@ EXPECTED = {
     "GET /console/profile": USERS,
     "POST /console/profile/password": USERS,
     "POST /console/profile/sign-out-everywhere": USERS,
+    "GET /console/playground": USERS,
+    "POST /console/playground/generations": USERS,
     "GET /console/keys": USERS,
     "POST /console/keys": USERS,
     "GET /console/keys/{key_id:id}": USERS,

@@ -21,6 +21,9 @@ from pinxit.ids import hide_secrets
 
 log = structlog.get_logger(__name__)
 
+SIGNED_OUT = "You are signed out. Open the console again and sign in."
+CALLER = "pinxit.console_caller"
+"""Key of the scope under which whom the door let in is found."""
 SIGN_IN = "/console/sign-in"
 STATEMENTS = {
     HTTPStatus.FORBIDDEN: "This is not open to you",
@@ -70,6 +73,23 @@ class Door:
 
         return app
 
+    def for_scripts(self, inner: ASGIApp) -> ASGIApp:
+        """An endpoint of the API's kind for our own scripts: the caller is put into the scope for `inner`, and errors
+        are answered as the API answers them.
+        """
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            visit = Visit(Request(scope, receive), self._services)
+            await self._recognise(visit)
+            refuse_other_origins(visit.request, self._services.settings.public_url)
+            if visit.user is None:
+                raise AuthenticationFailed(SIGNED_OUT)
+            visit.check_form_token(visit.request.headers.get("x-csrf-token", ""))
+            scope[CALLER] = visit.caller
+            await inner(scope, receive, send)
+
+        return app
+
     async def _recognise(self, visit: Visit) -> None:
         token = visit.request.cookies.get(cookie_name("session", visit.is_https))
         if token:
@@ -99,7 +119,7 @@ class Door:
             return None
         if visit.user is None:
             if _wants_json(visit.request):
-                raise AuthenticationFailed("You are signed out. Open the console again and sign in.")
+                raise AuthenticationFailed(SIGNED_OUT)
             path = visit.request.url.path
             goes_on = visit.request.method == "GET" and path != "/console"
             return RedirectResponse(f"{SIGN_IN}?next={quote(path, safe='/')}" if goes_on else SIGN_IN, 303)

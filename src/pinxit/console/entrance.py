@@ -11,7 +11,7 @@ from pinxit.console.visit import Visit
 from pinxit.errors import AuthenticationFailed, Conflict, InvalidValue, Overloaded, PinxitError, RateLimited
 
 HOME = "/console"
-FIRST_PAGE = "/console/models"
+FIRST_PAGE = "/console/playground"
 
 
 class Entrance:

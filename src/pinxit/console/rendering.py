@@ -58,8 +58,11 @@ class Static:
         self._versions = {name: version_of(data) for name, data in self._files.items()}
 
     def url(self, name: str) -> str:
-        """Where a page finds it. With its content the address changes, so it may be kept for ever."""
-        return f"/console/static/{name}?v={self._versions[name]}"
+        """Where a page finds it. With its content the address changes, so it may be kept for ever; not so a script's:
+        those import each other by name, and one at two addresses would run twice.
+        """
+        path = f"/console/static/{name}"
+        return path if name.endswith(".js") else f"{path}?v={self._versions[name]}"
 
     def has(self, name: str) -> bool:
         return name in self._files
@@ -115,6 +118,7 @@ def pages_for(user: User) -> list[tuple[str, str, str]]:
 
 
 _PAGES = (
+    ("/console/playground", "Playground", "brush"),
     ("/console/models", "Models", "layers"),
     ("/console/keys", "API keys", "key"),
 )

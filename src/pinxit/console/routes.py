@@ -11,6 +11,7 @@ from pinxit.console.entrance import Entrance
 from pinxit.console.keys import Keys
 from pinxit.console.models import Models
 from pinxit.console.people import People
+from pinxit.console.playground import Playground, PlaygroundEndpoint
 from pinxit.console.rendering import Pages, Static
 from pinxit.console.visit import Visit
 from pinxit.errors import NotFound
@@ -21,6 +22,7 @@ def console_routes(services: Services) -> list[BaseRoute]:
     static = Static()
     pages = Pages(static)
     door = Door(services, pages)
+    playground = Playground(pages)
     entrance, people, keys, models = Entrance(pages), People(pages), Keys(pages), Models(pages, static)
 
     async def static_file(request: Request) -> Response:
@@ -53,6 +55,8 @@ def console_routes(services: Services) -> list[BaseRoute]:
         get("/console/profile", entrance.show_profile, For.USERS),
         post("/console/profile/password", entrance.change_password, For.USERS),
         post("/console/profile/sign-out-everywhere", entrance.sign_out_everywhere, For.USERS),
+        get("/console/playground", playground.show, For.USERS),
+        _route("POST", "/console/playground/generations", door.for_scripts(PlaygroundEndpoint(services))),
         get("/console/keys", keys.show, For.USERS),
         post("/console/keys", keys.create, For.USERS),
         get("/console/keys/{key_id:id}", keys.show_one, For.USERS),
