@@ -84,6 +84,10 @@ format: $(VENV)/.dev  ## format and mend what can be mended
 snapshots: $(VENV)/.dev  ## write the wire snapshots and the OpenAPI document anew: read the diff as an API change
 	@PINXIT_WRITE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/wire $(ARGS)
 
+.PHONY: screenshots
+screenshots: $(VENV)/.dev  ## take the pictures of the console in docs/images anew (needs the program chromium)
+	@$(BIN)/python docs/images/screenshots.py
+
 # --- the model in the box -----------------------------------------------------------------------------------------------
 
 TRAINING := .venv-otter

@@ -115,7 +115,12 @@ async def furnish(front: Front) -> None:
 
 @pytest.mark.parametrize(
     "look",
-    ["light", "dark phone", pytest.param("dark", marks=pytest.mark.long), pytest.param("phone", marks=pytest.mark.long)],
+    [
+        "light",
+        "dark phone",
+        pytest.param("dark", marks=pytest.mark.long),
+        pytest.param("phone", marks=pytest.mark.long),
+    ],
 )
 async def test_every_page_is_readable(front: Front, browser: Browser, address: str, look: str):
     await furnish(front)

@@ -76,7 +76,9 @@ async def test_access(front: Front, route: str):
         else:
             response = await visitor.get(path)
         is_in = role in {ANYBODY: ("nobody", "member", "admin"), USERS: ("member", "admin"), ADMINS: ("admin",)}[who]
-        is_turned_away = response.status_code == 303 and response.headers["location"].startswith("/console/sign-in")
+        is_turned_away = (response.status_code == 401 and "generations" in route) or (
+            response.status_code == 303 and response.headers["location"].startswith("/console/sign-in")
+        )
         if route == "POST /console/sign-out" and is_in:
             is_turned_away = False
         if "sign-out-everywhere" in route and is_in:
