@@ -5,6 +5,8 @@ import json
 import re
 import shlex
 
+import pytest
+
 from front import Front, MakeFront
 from pinxit.console import examples
 from pinxit.console.models import price_table
@@ -58,6 +60,23 @@ async def test_a_picture_of_the_account_s_own_is_the_example(make_front: MakeFro
     picture = await visitor.http.get(html.unescape(url))
     assert (picture.status_code, picture.headers["content-type"]) == (200, "image/png")
     assert "lighthouse" not in (await stranger.get("/console/models")).text
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("pictures.lan:8080", "http://pictures.lan:8080"),
+        ("[::1]:8000", "http://[::1]:8000"),
+        ("evil'x", "http://127.0.0.1:8000"),
+        ("a/b", "http://127.0.0.1:8000"),
+        ("a@b", "http://127.0.0.1:8000"),
+        ("", "http://127.0.0.1:8000"),
+    ],
+)
+async def test_calls_go_where_the_browser_is(front: Front, host: str, shown: str):
+    visitor = await visitor_as(front, "ada")
+    page = html.unescape((await visitor.get("/console/models", headers={"host": host})).text)
+    assert f"curl {shown}/v1/images/generations" in page
 
 
 def test_times_by_the_nearest_rank():

@@ -239,6 +239,16 @@ async def test_signed_out_elsewhere(front: Front, browser: Browser, address: str
     assert front.backend.orders == []
 
 
+async def test_a_link_of_another_site_finds_who_is_signed_in(browser: Browser, address: str):
+    window = await browser.window()
+    await sign_in(window, address)
+    await window.open(address.replace("127.0.0.1", "localhost") + "/console/sign-in")
+    await window.run(f"location.href = '{address}/console/keys'")
+    await window.page.wait_for_url(f"{address}/console/keys")
+    assert await window.page.get_by_role("heading", name="API keys").is_visible()
+    assert window.complaints == []
+
+
 async def test_the_menu_of_a_phone_the_theme_and_a_question(front: Front, browser: Browser, address: str):
     window = await browser.window(viewport=PHONE, has_touch=True, is_mobile=True)
     page = window.page

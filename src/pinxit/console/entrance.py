@@ -26,7 +26,8 @@ class Entrance:
     async def show_sign_in(self, visit: Visit) -> Response:
         if visit.user is not None:
             return RedirectResponse(_next(visit.request.query_params.get("next", "")), 303)
-        return self._sign_in_page(visit, next_=visit.request.query_params.get("next", ""))
+        comes_from_elsewhere = visit.request.headers.get("sec-fetch-site") == "cross-site"
+        return self._sign_in_page(visit, next_=visit.request.query_params.get("next", ""), again=comes_from_elsewhere)
 
     async def sign_in(self, visit: Visit) -> Response:
         form, users = visit.form, visit.services.users
@@ -97,8 +98,15 @@ class Entrance:
             await visit.services.users.sign_out(visit.session)
         return visit.welcome(RedirectResponse(target, 303), signed_in)
 
-    def _sign_in_page(self, visit: Visit, *, next_: str, name: str = "", error: PinxitError | None = None) -> Response:
-        response = self._pages.response("sign_in", visit, status=_status(error), next=next_, name=name, error=error)
+    def _sign_in_page(
+        self, visit: Visit, *, next_: str, name: str = "", error: PinxitError | None = None, again: bool = False
+    ) -> Response:
+        """`again`: the page asks for itself at once: who follows a link of another site has no strict cookie with them
+        until then, and may be signed in.
+        """
+        response = self._pages.response(
+            "sign_in", visit, status=_status(error), next=next_, name=name, error=error, again=again
+        )
         if isinstance(error, RateLimited):
             response.headers["retry-after"] = str(int(error.retry_after_seconds))
         return response

@@ -55,7 +55,8 @@ class Visit:
 
     @property
     def base(self) -> str:
-        return base_url(self.request.scope, self.services.settings)
+        """Where this browser reaches us: its pages are shown to nobody else, so its Host is believed."""
+        return base_url(self.request.scope, self.services.settings, any_host=True)
 
     @property
     def is_https(self) -> bool:
