@@ -10,14 +10,13 @@ from pinxit.accounts.user import Role
 from pinxit.database.tables import accounts, join_links, user_sessions, users
 from visitor import PASSWORD, Visitor, make_user, visitor_as
 
-pytestmark = pytest.mark.both_databases
-
 
 async def joined(visitor: Visitor, token: str, name: str = "ada@example.com", **fields: str):
     entries = {"token": token, "name": name, "password": PASSWORD, "again": PASSWORD, **fields}
     return await visitor.post("/console/join", **entries)
 
 
+@pytest.mark.both_databases
 async def test_the_first_link_makes_an_admin_of_the_first_account(front: Front):
     token = await front.house.services.users.first_link()
     visitor = Visitor(front)
@@ -30,6 +29,7 @@ async def test_the_first_link_makes_an_admin_of_the_first_account(front: Front):
     assert (await visitor.get("/console/people")).status_code == 200
 
 
+@pytest.mark.both_databases
 async def test_it_works_once(front: Front):
     token = await front.house.services.users.first_link() or ""
     assert (await joined(Visitor(front), token)).status_code == 303
@@ -52,6 +52,7 @@ async def test_the_first_link_is_worthless_once_there_is_a_user(front: Front):
     assert (await joined(Visitor(front), token)).status_code == 404
 
 
+@pytest.mark.both_databases
 async def test_links_expire(front: Front):
     service = front.house.services.users
     first = await service.first_link() or ""
@@ -91,6 +92,7 @@ async def test_what_cannot_be_chosen_is_said_and_the_link_stays(front: Front, fi
     assert (await joined(visitor, token)).status_code == 303
 
 
+@pytest.mark.both_databases
 async def test_an_invitation_to_an_account_of_one_s_own(front: Front):
     admin = await visitor_as(front, "admin", Role.ADMIN, "acct_default")
     page = await admin.post("/console/people/invite", role="member", account="own", note="Grace")
@@ -102,6 +104,7 @@ async def test_an_invitation_to_an_account_of_one_s_own(front: Front):
     assert {account.id for account in await front.rows(accounts)} == {"acct_default", grace.account_id}
 
 
+@pytest.mark.both_databases
 async def test_a_withdrawn_invitation(front: Front):
     admin = await visitor_as(front, "admin", Role.ADMIN, "acct_default")
     page = await admin.post("/console/people/invite", role="member", account="shared", note="")
@@ -111,6 +114,7 @@ async def test_a_withdrawn_invitation(front: Front):
     assert (await joined(Visitor(front), token)).status_code == 404
 
 
+@pytest.mark.both_databases
 async def test_two_people_have_two_names(front: Front):
     await make_user(front, "ada")
     _, token = await front.house.services.users.invite(Role.MEMBER, account_id=None, note="")
@@ -177,6 +181,7 @@ async def test_signing_out_ends_the_session_for_good(front: Front):
     assert await front.rows(user_sessions) == []
 
 
+@pytest.mark.both_databases
 async def test_a_new_password_signs_out_everybody_else(front: Front):
     visitor = await visitor_as(front, "ada")
     other = Visitor(front)
@@ -206,6 +211,7 @@ async def test_signing_out_everywhere(front: Front):
     assert (await other.get("/console/profile")).status_code == 303
 
 
+@pytest.mark.both_databases
 async def test_who_is_removed_is_out_at_once(front: Front):
     admin = await visitor_as(front, "admin", Role.ADMIN, "acct_default")
     member = await visitor_as(front, "ada")
@@ -225,6 +231,7 @@ async def test_a_role_holds_at_once(front: Front):
     assert (await other.get("/console/people")).status_code == 403
 
 
+@pytest.mark.both_databases
 async def test_somebody_stays_an_admin(front: Front):
     admin = await visitor_as(front, "admin", Role.ADMIN, "acct_default")
     (user,) = await front.rows(users)
@@ -234,6 +241,7 @@ async def test_somebody_stays_an_admin(front: Front):
     assert (await admin.get("/console/people")).status_code == 200
 
 
+@pytest.mark.both_databases
 async def test_sessions_end_by_themselves(front: Front):
     visitor = await visitor_as(front, "ada")
     service, now = front.house.services.users, front.house.services.now()

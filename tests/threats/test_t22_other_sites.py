@@ -209,3 +209,28 @@ async def test_a_form_that_is_none(front: Front, body: bytes, type_: str, status
     headers = {"origin": BASE_URL, "content-type": type_}
     response: httpx2.Response = await visitor.http.post("/console/sign-in", content=body, headers=headers)
     assert (response.status_code, "<h1>" in response.text) == (status, True)
+
+
+PATHS = [
+    "//console/people",
+    "/console//people",
+    "/console/%2e%2e/console/people",
+    "/console/people/",
+    "/console/people%2f",
+    "/CONSOLE/people",
+    "/console/people;x=1",
+    "/console/sign-in/../people",
+    "/console/static/../people",
+    "/console/people%00",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "x/console/sign-in?", "x#", "evil.example"])
+async def test_no_trick_with_a_path_opens_a_page(front: Front, path: str, host: str):
+    """T3, for pages: who may see one is asked by its own route, never by what the address looks like."""
+    for visitor in (Visitor(front), await visitor_as(front, "member")):
+        url = httpx2.URL(BASE_URL, raw_path=path.encode())
+        response = await visitor.http.get(url, headers={"accept": "text/html", "host": host})
+        assert response.status_code in (303, 403, 404)
+        assert "Who may sign in" not in response.text

@@ -15,8 +15,6 @@ from visitor import PASSWORD, Visitor, make_user
 
 __all__ = ["_quick_passwords"]
 
-pytestmark = pytest.mark.both_databases
-
 WRONG = "not the password"
 
 
@@ -40,6 +38,7 @@ async def statuses(visitor: Visitor, name: str, password: str, times: int) -> li
     return [(await visitor.sign_in(name, password)).status_code for _ in range(times)]
 
 
+@pytest.mark.both_databases
 async def test_after_a_few_failures_one_waits(front: Front, clock: Callable[[float], None]):
     visitor = Visitor(front)
     assert await statuses(visitor, "ada", WRONG, 6) == [401, 401, 401, 401, 401, 429]
@@ -71,6 +70,7 @@ async def test_tries_while_waiting_do_not_prolong_it(front: Front, clock: Callab
     assert (await visitor.sign_in("ada")).status_code == 303
 
 
+@pytest.mark.both_databases
 async def test_many_at_once_are_no_way_around(front: Front, clock: Callable[[float], None]):
     visitor = Visitor(front)
     csrf = await visitor.csrf()
@@ -84,6 +84,7 @@ async def test_who_guesses_elsewhere_keeps_nobody_out(front: Front, clock: Calla
     assert (await Visitor(front, "198.51.100.4").sign_in("ada")).status_code == 303
 
 
+@pytest.mark.both_databases
 async def test_nor_do_many_from_everywhere_whose_browser_is_known(front: Front, clock: Callable[[float], None]):
     known, fresh = Visitor(front, "198.51.100.4"), Visitor(front, "198.51.100.5")
     await known.sign_in("ada")
@@ -106,6 +107,7 @@ async def test_a_device_cookie_is_for_its_user_and_counts_too(front: Front, cloc
     assert (await statuses(ada, "ada", WRONG, 6))[-1] == 429, "a stolen browser is no free pass"
 
 
+@pytest.mark.both_databases
 async def test_one_s_own_success_does_not_wipe_out_guesses_at_others(front: Front, clock: Callable[[float], None]):
     await make_user(front, "eve")
     seen = []
@@ -145,6 +147,7 @@ async def test_an_address_that_tries_many_names_waits(front: Front, clock: Calla
     assert (await Visitor(front, "198.51.100.4").sign_in("ada")).status_code == 303
 
 
+@pytest.mark.both_databases
 async def test_what_is_counted_names_nobody_and_goes(front: Front, clock: Callable[[float], None]):
     await Visitor(front, "203.0.113.9").sign_in("ada", WRONG)
     rows = await front.rows(failed_sign_ins)
@@ -155,6 +158,7 @@ async def test_what_is_counted_names_nobody_and_goes(front: Front, clock: Callab
     assert len(await front.rows(failed_sign_ins)) == 3
 
 
+@pytest.mark.both_databases
 async def test_an_operator_opens_the_way_again(front: Front, clock: Callable[[float], None]):
     for number in range(52):
         await Visitor(front, f"203.0.113.{number}").sign_in("ada", WRONG)

@@ -172,6 +172,7 @@ async function paint() {
   const places = Array.from({ length: wanted.n ?? 1 }, () => slot(wanted));
   find("#results").prepend(...places.map((place) => place.figure));
   find("#latest.empty")?.remove();
+  if (matchMedia("(max-width: 56rem)").matches) places[0].figure.scrollIntoView({ block: "center" });
   setBusy(true);
   const clock = setInterval(() => {
     for (const { figure, frame, facts } of places) {
