@@ -98,6 +98,10 @@ new-provider: $(VENV)/.dev  ## begin an upstream provider: its file and its simu
 record: $(VENV)/.dev  ## paint one picture at a live provider and keep what it said (PROVIDER=openai; costs its price)
 	@$(BIN)/python tests/upstreams/record.py $(PROVIDER) $(ARGS)
 
+.PHONY: screenshots
+screenshots: $(VENV)/.dev  ## take the pictures of the console in docs/images anew (needs the program chromium)
+	@$(BIN)/python docs/images/screenshots.py
+
 # --- the model in the box -----------------------------------------------------------------------------------------------
 
 TRAINING := .venv-otter

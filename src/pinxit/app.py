@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pinxit import __version__, accounts
+from pinxit.accounts.service import UserService
 from pinxit.api import shapes
 from pinxit.api.context import Services, base_url_without_request
 from pinxit.api.openapi import openapi_document
@@ -32,6 +33,7 @@ from pinxit.backends import registry
 from pinxit.backends.interface import Backend
 from pinxit.backends.upstream._configured import build_providers, price_list
 from pinxit.catalog.catalog import Catalog, ConfiguredBackend, ConfiguredModel
+from pinxit.console.routes import console_routes
 from pinxit.database.interface import Database
 from pinxit.database.opening import open_database
 from pinxit.errors import ConfigurationError, PinxitError
@@ -265,6 +267,7 @@ def build(
         byte_budget=ByteBudget(settings.request_memory_bytes),
         picture_http=GuardedHttp(allowed_networks=settings.image_allowed_networks),
         usage=UsageService(database, now=utc_now),
+        users=UserService(database, now=utc_now, secret=signing_secret),
         now=utc_now,
     )
     return House(
@@ -356,6 +359,7 @@ def create_app(house: House) -> FastAPI:
     """The ASGI application. Its lifespan starts and closes the house."""
     settings = house.services.settings
     hot, rest = hot_routes(house.services), router(house.services)
+    pages = console_routes(house.services) if settings.console else []
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -373,10 +377,10 @@ def create_app(house: House) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[*_cors(settings), Middleware(Shell, routes=[*hot, *rest.routes])],
+        middleware=[*_cors(settings), Middleware(Shell, routes=[*hot, *rest.routes, *pages])],
         exception_handlers={PinxitError: _reraise, HTTPException: _reraise},
     )
-    app.router.routes.extend(hot)
+    app.router.routes.extend([*hot, *pages])
     app.include_router(rest)
 
     document = cache(lambda: openapi_document(app))

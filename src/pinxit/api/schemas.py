@@ -82,6 +82,7 @@ _KEY_OPTIONS: dict[str, Schema] = {
     "budgets": _BUDGETS,
     "default_delivery": _nullable(_DELIVERY),
     "strict": BOOLEAN,
+    "disabled": BOOLEAN,
     "url_ttl_seconds": _nullable({"type": "integer", "minimum": 1, "maximum": 604800}),
     "expires_at": _nullable({"type": "integer", "minimum": 0, "maximum": 253402300799}),
 }

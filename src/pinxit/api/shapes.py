@@ -128,6 +128,7 @@ def key(api_key: ApiKey) -> dict[str, Any]:
         "budgets": {f"{name.removesuffix('_micros')}_usd": value / MICROS for name, value in _budgets(options)},
         "default_delivery": options.default_delivery and options.default_delivery.value,
         "strict": options.strict,
+        "disabled": options.disabled,
         "url_ttl_seconds": options.url_ttl_seconds,
         "created_at": unix(api_key.created_at),
         "expires_at": unix(options.expires_at),

@@ -103,6 +103,14 @@ def revoke(
         typer.echo(f"{revoked.id} is revoked.")
 
 
+def _state(key: ApiKey, now: datetime) -> str:
+    if key.is_valid(now):
+        return "valid"
+    if key.revoked_at is not None:
+        return "revoked"
+    return "disabled" if key.options.disabled else "expired"
+
+
 def _micros(dollars: str | None, option: str) -> int | None:
     return None if dollars is None else to_micros(dollars, param=option)
 
@@ -149,5 +157,5 @@ def _shape(key: ApiKey) -> dict[str, object]:
     from pinxit.api import shapes
 
     now = datetime.now(UTC)
-    state = "valid" if key.is_valid(now) else "revoked" if key.revoked_at is not None else "expired"
+    state = _state(key, now)
     return {**shapes.key(key), "state": state}
