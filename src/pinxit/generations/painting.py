@@ -402,7 +402,8 @@ class _Trip:
 def candidate_of(order: CheckedOrder) -> Candidate:
     """The order's backend as the router knows it."""
     entry = order.entry
-    return Candidate(entry.painter, entry.backend, order.price_micros, entry.weight)
+    cost = cost_micros(order) * len(order.paint.seeds)
+    return Candidate(entry.painter, entry.backend, order.price_micros, cost, entry.weight)
 
 
 def _may_be_had_elsewhere(error: PinxitError, wish: Routing) -> bool:
