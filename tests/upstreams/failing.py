@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -42,7 +42,7 @@ class Failing:
         return self.front.house.services.generations._router
 
     def backend(self, name: str = "faulty") -> UpstreamBackend:
-        return cast(UpstreamBackend, self.front.house.services.runners[name]._backend)  # type: ignore[attr-defined]
+        return cast("UpstreamBackend", self.front.house.services.runners[name]._backend)  # type: ignore[attr-defined]
 
     def breaker_state(self, name: str = "faulty") -> BreakerState:
         found = {standing.key.partition("/")[0]: standing.state for standing in self.router.standings()}
@@ -81,8 +81,13 @@ class Failing:
             assert backend._waiting == 0
 
 
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def open_sockets() -> int:
+    """Of this process: clients', upstreams' and the proxy's."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the listing's own
+            found += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+    return found
 
 
 @asynccontextmanager
@@ -94,16 +99,16 @@ async def failing(
     """
     house = {name.removeprefix("house_"): options.pop(name) for name in list(options) if name.startswith("house_")}
     async with AsyncExitStack() as stack:
-        faulty = cast(SimulatedOpenaiCompatible, await stack.enter_async_context(SimulatedOpenaiCompatible().serving()))
-        healthy = cast(
-            SimulatedOpenaiCompatible, await stack.enter_async_context(SimulatedOpenaiCompatible().serving())
-        )
+        faulty, healthy = SimulatedOpenaiCompatible(), SimulatedOpenaiCompatible()
+        await stack.enter_async_context(faulty.serving())
+        await stack.enter_async_context(healthy.serving())
         proxy = FaultProxy(int(faulty.url.rpartition(":")[2]), other_url=f"{healthy.url}/v1/images/generations")
         await stack.enter_async_context(proxy)
         front = await make_front(
             billing="credits",
             providers={
-                "faulty": _provider(proxy.url, timeout_seconds=0.4, connect_seconds=0.2, max_answer_bytes=MIB) | options,
+                "faulty": _provider(proxy.url, timeout_seconds=0.4, connect_seconds=0.2, max_answer_bytes=MIB)
+                | options,
                 "healthy": _provider(healthy.url, timeout_seconds=20),
             },
             model_list=[

@@ -1,7 +1,7 @@
 """An upstream that fails in every way that we know of: raw TCP on loopback before a simulated provider.
 
 The proxy itself reads a request and passes it on, so that the simulated provider counts what would be on the bill; then
-it spoils the answer. Each `Fault` says how. What has a size is sent as slowly as it is taken and counted in `sent_bytes`.
+it spoils the answer. Each `Fault` says how. What has a size is sent as fast as it is taken, and counted in `sent_bytes`.
 """
 
 import asyncio
@@ -159,7 +159,9 @@ class FaultProxy:
             case Fault.HTML:
                 writer.write(_message(b"<!doctype html><title>Sign in</title>", kind="text/html"))
             case Fault.BUSY:
-                writer.write(_message(b'{"error": {"message": "slow down"}}', "429 Too Many Requests", "Retry-After: 7"))
+                writer.write(
+                    _message(b'{"error": {"message": "slow down"}}', "429 Too Many Requests", "Retry-After: 7")
+                )
             case Fault.BUSY_FOR_A_MOMENT if self.requests % 2:
                 writer.write(_message(b"{}", "429 Too Many Requests", "retry-after-ms: 30"))
             case Fault.ERROR:

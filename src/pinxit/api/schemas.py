@@ -233,7 +233,15 @@ SCHEMAS: dict[str, Schema] = {
         {
             "created": INTEGER,
             "data": _array(
-                _object({"url": STRING, "b64_json": STRING, "revised_prompt": STRING, "id": STRING, "seed": _nullable(INTEGER)})
+                _object(
+                    {
+                        "url": STRING,
+                        "b64_json": STRING,
+                        "revised_prompt": STRING,
+                        "id": STRING,
+                        "seed": _nullable(INTEGER),
+                    }
+                )
             ),
             "background": _enum("transparent", "opaque"),
             "output_format": _enum("png", "jpeg", "webp"),
