@@ -17,6 +17,7 @@ from databases import MakeEngine
 from front import BASE_URL, Front, MakeFront
 from pinxit.accounts import DEFAULT_ACCOUNT
 from pinxit.app import build, create_app
+from pinxit.backends.upstream._configured import build_providers
 from pinxit.database import opening, sqlite
 from pinxit.database.interface import Database
 from pinxit.database.opening import DATABASE_FILE
@@ -151,7 +152,9 @@ def blank_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 async def make_front(tmp_path: Path, blank_database: bytes, database_url: str | None) -> AsyncIterator[MakeFront]:
-    """Builds a house over a folder and a database of the test's own; `backend` and settings can be given."""
+    """Builds a house over a folder and a database of the test's own; `backend` and settings, providers among them,
+    can be given.
+    """
     async with AsyncExitStack() as stack:
 
         async def make(backend: FakeBackend | None = None, **settings: Any) -> Front:
@@ -161,7 +164,8 @@ async def make_front(tmp_path: Path, blank_database: bytes, database_url: str | 
             chosen.data_dir.mkdir(exist_ok=True)
             if database_url is None and not opening.sqlite_file(chosen).exists():
                 opening.sqlite_file(chosen).write_bytes(blank_database)
-            house = build(chosen, owns_folder=True, backends=[painter])
+            painters = [painter, *build_providers(chosen.providers, {})]
+            house = build(chosen, owns_folder=True, backends=painters)
             app = create_app(house)
             await house.start()
             stack.push_async_callback(house.close, 5)

@@ -196,12 +196,12 @@ class OrderCancelled(PinxitError):
 class BackendError(PinxitError):
     """The painter answered something that is not a picture."""
 
+    loss_micros = 0
+    """What it costs us at most, if it was painted far away."""
+
 
 class OutcomeUnknown(BackendError):
     """Whether this was painted is not known: the answer was lost. Nothing was charged; it is not painted again."""
-
-    loss_micros = 0
-    """What it costs us at most, if it was painted far away."""
 
 
 class StartupError(PinxitError):

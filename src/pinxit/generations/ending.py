@@ -10,7 +10,14 @@ import structlog
 from sqlalchemy import Connection
 
 from pinxit.database.interface import CommitUnknown, Database
-from pinxit.errors import BackendUnavailable, OrderCancelled, OutcomeUnknown, PinxitError, StorageUnavailable
+from pinxit.errors import (
+    BackendError,
+    BackendUnavailable,
+    OrderCancelled,
+    OutcomeUnknown,
+    PinxitError,
+    StorageUnavailable,
+)
 from pinxit.generations import leases, repository
 from pinxit.generations.announcing import Announcer
 from pinxit.generations.generation import Generation, Status
@@ -104,7 +111,7 @@ class Endings:
             record=self._announcer.record,
             lease_owner=self._tenure.owner,
             may_try_again=isinstance(error, BackendUnavailable | StorageUnavailable),
-            loss_micros=error.loss_micros if isinstance(error, OutcomeUnknown) else 0,
+            loss_micros=error.loss_micros if isinstance(error, BackendError) else 0,
         )
         try:
             await self._database.write(unit)

@@ -66,7 +66,7 @@ class Live:
         """Grows with every change."""
         self.is_cancelled = False
         self.sent_to = ""
-        """The backend that has the order now; empty before and after."""
+        """The backend that has the order, or has painted of it; empty as long as surely none has done any work."""
         self.is_final = False
         """Whether nothing is painted any more and only the books are left: too late to cancel."""
         self._tell = tell

@@ -39,6 +39,7 @@ from pinxit.images.size import Size
 from pinxit.library.image import Image
 from pinxit.library.library import Library
 from pinxit.provenance import describe
+from pinxit.routing.breaker import Pass
 from pinxit.routing.router import Candidate, LeftAlone, Router
 from pinxit.runners.interface import PainterDied, Runner
 
@@ -86,6 +87,8 @@ class Painting:
     revised_prompts: dict[int, str] = field(default_factory=dict)
     tries: list[tuple[str, str]] = field(default_factory=list)
     """Who was asked, and what came of it."""
+    lost_micros: int = 0
+    """What pictures cost us at most that were painted, or may have been, and are not there."""
 
     @property
     def price_micros(self) -> int:
@@ -96,8 +99,8 @@ class Painting:
     def loss_micros(self) -> int:
         """What it costs us, by what the last painter said or else by its price list."""
         if self.usage.cost_micros is not None:
-            return self.usage.cost_micros
-        return sum(cost_micros(order) for order in self.painters.values())
+            return self.usage.cost_micros + self.lost_micros
+        return sum(cost_micros(order) for order in self.painters.values()) + self.lost_micros
 
     def missing(self, attempt: Attempt) -> tuple[int, ...]:
         return tuple(index for index in attempt.image_indices if index not in self.images)
@@ -167,6 +170,7 @@ class Studio:
         Raises what the last backend raised if there is none, LeaseLost, StorageUnavailable.
         """
         trip = _Trip(work)
+        self._router.count_order()
         if trip.attempt.number > 1:
             await self._start(work, trip.attempt, AttemptStatus.LOST)
         while True:
@@ -201,13 +205,14 @@ class Studio:
             trip.again()
             await self._start(work, trip.attempt, AttemptStatus.LOST)
             return True
-        if isinstance(error, OutcomeUnknown):
+        if isinstance(error, BackendError) and self._router.is_remote(backend):
             error.loss_micros = cost_micros(trip.order) * len(trip.missing)
+            trip.painting.lost_micros = error.loss_micros
         if _may_be_had_elsewhere(error, trip.order.request.routing) and trip.next():
             log.info("order_moved_on", generation_id=generation.id, to=trip.order.entry.painter, reason=error.message)
         elif self._is_worth_a_retry(error, trip):
             trip.again()
-            await asyncio.sleep(error.retry_after_seconds)  # type: ignore[attr-defined]
+            await asyncio.sleep(self._router.spread(error.retry_after_seconds))  # type: ignore[attr-defined]
         else:
             return False
         await self._start(work, trip.attempt, AttemptStatus.FAILED)
@@ -246,30 +251,33 @@ class Studio:
         candidate = candidate_of(trip.order)
         started = monotonic()
         try:
-            self._router.admit(candidate)
-            live.sent_to = candidate.backend
+            ticket = self._router.admit(candidate)
+        except LeftAlone as error:
+            trip.painting.tries.append((candidate.key, _result_of(error)))
+            raise
+        live.sent_to = candidate.backend
+        try:
             await self._paint_once(work, trip, live)
         except PinxitError as error:
             trip.painting.tries.append((candidate.key, _result_of(error)))
-            self._report(candidate, error)
+            self._report(candidate, ticket, error)
+            if isinstance(error, BackendUnavailable | InvalidValue) and not trip.painting.images:
+                live.sent_to = ""  # whoever is stopped now may still be painted
             raise
         except BaseException:
-            self._router.undecided(candidate)
+            self._router.undecided(candidate, ticket)
             raise
         trip.painting.tries.append((candidate.key, "painted"))
-        self._router.succeeded(candidate, monotonic() - started)
-        live.sent_to = ""
+        self._router.succeeded(candidate, ticket, monotonic() - started)
 
-    def _report(self, candidate: Candidate, error: PinxitError) -> None:
+    def _report(self, candidate: Candidate, ticket: Pass, error: PinxitError) -> None:
         match error:
-            case LeftAlone():
-                pass
             case BackendBusy():
-                self._router.busy(candidate, error.retry_after_seconds)
+                self._router.busy(candidate, ticket, error.retry_after_seconds)
             case BackendUnavailable() | BackendError():
-                self._router.failed(candidate)
+                self._router.failed(candidate, ticket)
             case _:
-                self._router.undecided(candidate)
+                self._router.undecided(candidate, ticket)
 
     async def _paint_once(self, work: Work, trip: "_Trip", live: Live) -> None:
         order, attempt, painting = trip.order, trip.attempt, trip.painting

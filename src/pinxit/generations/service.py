@@ -45,7 +45,7 @@ from pinxit.images.decoding import InputPixels
 from pinxit.images.request import ANYWHERE, ImageRequest
 from pinxit.keys.model import Caller
 from pinxit.library.library import Library
-from pinxit.limits.gate import Gate, Ticket
+from pinxit.limits.gate import HERE, Gate, Ticket
 from pinxit.limits.rates import Limiter, Limits, Party, Place, Standing
 from pinxit.moderation import Moderator
 from pinxit.routing.router import Router, Sort
@@ -197,7 +197,7 @@ class GenerationService:
         commission = _Commission(
             caller=caller,
             offers=tuple(offers),
-            ticket=self._gate.admit(),
+            ticket=self._gate.admit(self._lane_of(offers[0])),
             generation=self._plan(caller, offers[0], request_id, generation_id, deadline_seconds),
             repeat=repeat,
             previews=previews,
@@ -262,6 +262,10 @@ class GenerationService:
     def is_remote(self, offer: CheckedOrder) -> bool:
         """Whether the offer's backend is far away: it gets files as they came."""
         return self._router.is_remote(offer.entry.backend)
+
+    def _lane_of(self, offer: CheckedOrder) -> str:
+        """Where the order waits for its turn, wherever it goes from there."""
+        return offer.entry.backend if self.is_remote(offer) else HERE
 
     def standings(self, caller: Caller) -> list[Standing]:
         """What is left of the caller's limits, as far as there are any."""
@@ -689,7 +693,7 @@ class GenerationService:
             order = record.restore(generation, self._catalog)
             attempt = Attempt(taken.attempts + 1, order.entry.backend, tuple(range(order.request.n)))
             work = Work((order,), generation, attempt)
-            ticket = self._gate.admit()
+            ticket = self._gate.admit(self._lane_of(order))
         except Overloaded:  # the room that there was is taken meanwhile
             await self._endings.let_go(generation)
             return

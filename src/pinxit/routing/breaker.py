@@ -24,6 +24,11 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pass:
+    """Lets one order through, and comes back with its outcome."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     at: float
@@ -38,7 +43,7 @@ class Breaker:
         self._in_a_row = 0
         self._opened_at: float | None = None
         self._rest = FIRST_REST_SECONDS
-        self._is_probing = False
+        self._probe: Pass | None = None
         self._busy_until = 0.0
 
     def state(self, now: float) -> BreakerState:
@@ -51,45 +56,54 @@ class Breaker:
         rest = 0.0 if self._opened_at is None else self._opened_at + self._rest - now
         return max(rest, self._busy_until - now, 0.0)
 
-    def admit(self, now: float) -> bool:
-        """Whether an order may go through. Of a half-open breaker only one may, until its outcome is told."""
+    def admit(self, now: float) -> Pass | None:
+        """Let an order through, or do not. Of a half-open breaker only one may, until its outcome is told."""
         if self.seconds_left(now) > 0:
-            return False
+            return None
         if self._opened_at is None:
-            return True
-        if self._is_probing:
-            return False
-        self._is_probing = True
-        return True
+            return Pass()
+        if self._probe is not None:
+            return None
+        self._probe = Pass()
+        return self._probe
 
-    def succeeded(self, now: float) -> None:
-        self._outcomes.append(_Outcome(now, failed=False))
-        self._in_a_row = 0
-        self._is_probing = False
-        if self._opened_at is not None:
+    def succeeded(self, now: float, ticket: Pass) -> None:
+        """An order that was let through before the breaker opened does not close it."""
+        is_probe = self._end_probe(ticket)
+        if is_probe:
             self._opened_at = None
             self._rest = FIRST_REST_SECONDS
             self._outcomes.clear()
+        if is_probe or self._opened_at is None:
+            self._outcomes.append(_Outcome(now, failed=False))
+            self._in_a_row = 0
 
-    def failed(self, now: float) -> None:
-        self._outcomes.append(_Outcome(now, failed=True))
-        self._in_a_row += 1
-        if self._opened_at is not None:
-            if self._is_probing:
-                self._rest = min(self._rest * 2, LONGEST_REST_SECONDS)
-                self._opened_at = now
-            self._is_probing = False
-        elif self._in_a_row >= FAILURES_IN_A_ROW or self._fails_too_often(now):
+    def failed(self, now: float, ticket: Pass) -> None:
+        """An order that was let through before the breaker opened does not lengthen its rest."""
+        if self._end_probe(ticket):
+            self._rest = min(self._rest * 2, LONGEST_REST_SECONDS)
             self._opened_at = now
+        elif self._opened_at is None:
+            self._outcomes.append(_Outcome(now, failed=True))
+            self._in_a_row += 1
+            if self._in_a_row >= FAILURES_IN_A_ROW or self._fails_too_often(now):
+                self._opened_at = now
 
-    def busy(self, now: float, seconds: float) -> None:
+    def busy(self, now: float, ticket: Pass, seconds: float) -> None:
         """It has too much to do, and says for how long: that is no failure, but nothing goes there meanwhile."""
         self._busy_until = max(self._busy_until, now + seconds)
-        self._is_probing = False
+        self._end_probe(ticket)
 
-    def undecided(self) -> None:
+    def undecided(self, ticket: Pass) -> None:
         """An order that was let through has ended without saying anything about the painter."""
-        self._is_probing = False
+        self._end_probe(ticket)
+
+    def _end_probe(self, ticket: Pass) -> bool:
+        """Whether this was the probe; then another may follow."""
+        is_probe = ticket is self._probe
+        if is_probe:
+            self._probe = None
+        return is_probe
 
     def _fails_too_often(self, now: float) -> bool:
         recent = [outcome.failed for outcome in self._outcomes if outcome.at > now - WINDOW_SECONDS]

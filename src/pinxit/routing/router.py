@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pinxit.errors import BackendUnavailable, InvalidValue
 from pinxit.images.request import Routing
-from pinxit.routing.breaker import Breaker, BreakerState
+from pinxit.routing.breaker import Breaker, BreakerState, Pass
 
 _REMEMBERED = 0.8
 """How much the mean time of a painter keeps of what it was at each new picture."""
@@ -17,6 +17,7 @@ RETRY_SHARE = 0.1
 """Repeats of the same painter are at most this share of all orders, so that they cannot bury one that is struggling
 (https://sre.google/sre-book/addressing-cascading-failures, "Retries")."""
 _RETRY_RESERVE = 3.0
+_MOST_RETRIES = 10.0
 
 
 class LeftAlone(BackendUnavailable):
@@ -88,7 +89,6 @@ class Router:
         if not left:
             there = sorted({found.backend for found in candidates})
             raise InvalidValue("No backend of this model is left by `provider`.", param="provider", allowed=there)
-        self._earn_retry()
         ordered = self._sorted(left, Sort(wish.sort) if wish.sort else sort, sticky_to)
         if wish.order:
             ordered.sort(key=lambda found: _place(found.backend, wish.order))
@@ -96,39 +96,51 @@ class Router:
         ordered.sort(key=lambda found: self._of(found.key).breaker.seconds_left(now) > 0)
         return ordered if wish.allow_fallbacks else ordered[:1]
 
-    def admit(self, candidate: Candidate) -> None:
-        """Raises BackendUnavailable if it is being left alone."""
+    def admit(self, candidate: Candidate) -> Pass:
+        """What goes back with the outcome. Raises LeftAlone."""
         if not self._remote(candidate.backend):
-            return
+            return Pass()
         breaker = self._of(candidate.key).breaker
         now = self._clock()
-        if not breaker.admit(now):
+        ticket = breaker.admit(now)
+        if ticket is None:
             raise LeftAlone(
                 f"{candidate.backend} has failed repeatedly and is left alone for a while. Nothing was charged.",
                 retry_after_seconds=max(1.0, math.ceil(breaker.seconds_left(now))),
             )
+        return ticket
 
     def is_remote(self, backend: str) -> bool:
         return self._remote(backend)
 
-    def succeeded(self, candidate: Candidate, seconds: float) -> None:
+    def succeeded(self, candidate: Candidate, ticket: Pass, seconds: float) -> None:
         health = self._of(candidate.key)
-        health.breaker.succeeded(self._clock())
+        health.breaker.succeeded(self._clock(), ticket)
         health.successes += 1
         known = health.seconds
         health.seconds = seconds if known is None else _REMEMBERED * known + (1 - _REMEMBERED) * seconds
 
-    def failed(self, candidate: Candidate) -> None:
+    def failed(self, candidate: Candidate, ticket: Pass) -> None:
         health = self._of(candidate.key)
-        health.breaker.failed(self._clock())
+        health.breaker.failed(self._clock(), ticket)
         health.failures += 1
 
-    def busy(self, candidate: Candidate, seconds: float) -> None:
-        self._of(candidate.key).breaker.busy(self._clock(), seconds)
+    def busy(self, candidate: Candidate, ticket: Pass, seconds: float) -> None:
+        self._of(candidate.key).breaker.busy(self._clock(), ticket, seconds)
 
-    def undecided(self, candidate: Candidate) -> None:
+    def undecided(self, candidate: Candidate, ticket: Pass) -> None:
         """Cancelled, or refused for what was asked."""
-        self._of(candidate.key).breaker.undecided()
+        self._of(candidate.key).breaker.undecided(ticket)
+
+    def count_order(self) -> None:
+        """An order is painted: it earns its share of a repeat."""
+        self._retries = min(self._retries + RETRY_SHARE, _MOST_RETRIES)
+
+    def spread(self, seconds: float) -> float:
+        """A wait before a repeat, longer by up to a tenth and a little: those who were turned away together do not come
+        back together, and none comes early.
+        """
+        return seconds + self._random.uniform(0.01, 0.02 + 0.1 * seconds)
 
     def may_retry(self) -> bool:
         """Take one repeat out of the budget, if there is one."""
@@ -143,9 +155,6 @@ class Router:
             Standing(key, health.breaker.state(now), health.seconds, health.successes, health.failures)
             for key, health in sorted(self._health.items())
         ]
-
-    def _earn_retry(self) -> None:
-        self._retries = min(self._retries + RETRY_SHARE, max(_RETRY_RESERVE, 10.0))
 
     def _of(self, key: str) -> _Health:
         if key not in self._health:

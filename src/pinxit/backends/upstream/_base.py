@@ -352,18 +352,22 @@ class UpstreamBackend(Backend):
 
 
 class _Slot:
-    """One of the upstream's `max_concurrency`; whoever would wait behind too many is turned away."""
+    """One of the upstream's `max_concurrency`; whoever would wait behind too many, or too long, is turned away."""
 
     def __init__(self, backend: UpstreamBackend) -> None:
         self._backend = backend
 
     async def __aenter__(self) -> None:
         backend = self._backend
+        too_much = f"{backend._title} is asked for too much at once. Nothing was charged."
         if backend._slots.locked() and backend._waiting >= backend._limits.max_waiting:
-            raise BackendBusy(f"{backend._title} is asked for too much at once. Nothing was charged.")
+            raise BackendBusy(too_much)
         backend._waiting += 1
         try:
-            await backend._slots.acquire()
+            async with asyncio.timeout(backend._limits.timeout_seconds):
+                await backend._slots.acquire()
+        except TimeoutError as error:
+            raise BackendBusy(too_much) from error
         finally:
             backend._waiting -= 1
 
