@@ -3,7 +3,7 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ from pinxit.database.interface import Database
 from pinxit.database.opening import open_database
 from pinxit.errors import ConfigurationError, PinxitError
 from pinxit.generations import repository as orders
-from pinxit.generations.announcing import Announcer
+from pinxit.generations.announcing import Announcer, Record
 from pinxit.generations.generation import Generation, Status
 from pinxit.generations.leases import COMMAND, SERVER, Tenure
 from pinxit.generations.service import GenerationService
@@ -308,17 +308,17 @@ def _instance(file: Path) -> str:
     return file.read_text("ascii").strip()
 
 
-def _recorder(settings: Settings, urls: ImageUrls) -> Callable[[Connection, Generation], None]:
+def _recorder(settings: Settings, urls: ImageUrls) -> Record:
     """Writes an order's end into the outbox, as GET shows it from then on."""
     base = base_url_without_request(settings)
 
-    def record(connection: Connection, ended: Generation) -> None:
+    def record(connection: Connection, ended: Generation) -> bool:
         def data() -> dict[str, Any]:
             shown = orders.find(connection, ended.account_id, ended.id)
             assert shown is not None
             return shapes.generation(shown, urls, base)
 
-        outbox.append(
+        return outbox.append(
             connection,
             account_id=ended.account_id,
             subject_id=ended.id,

@@ -56,6 +56,9 @@ from pinxit.network.target import UrlRefused
 log = structlog.get_logger(__name__)
 
 MIB = 1024 * 1024
+FEW_BYTES = 128 * 1024
+"""So many are read sooner than another thread wakes up."""
+_JSON = {"content-type": "application/json"}
 MAX_POLL_FAILURES = 5
 """How many polls in a row may fail before the job is given up as lost."""
 NOT_OF_THE_JOB = frozenset({401, 402, 403, 404, 405})
@@ -169,7 +172,7 @@ class UpstreamBackend(Backend):
         """The request, the polls after it, and the pictures. What the errors of a provider say is cleaned here."""
         deadline = monotonic() + self._limits.timeout_seconds
         try:
-            call = await asyncio.to_thread(self._provider.build_request, order, model)
+            call = await self._build(order, model)
             step = await self._read(await self._ask(call, deadline), order)
             if isinstance(step, Proceed):
                 step = await self._read(await self._ask(step.call, deadline), order)
@@ -181,6 +184,18 @@ class UpstreamBackend(Backend):
             return [await self._file(picture, order, seed, deadline) for picture, seed in pictures], step
         except PinxitError as error:
             raise self._cleaned(error) from error
+
+    async def _build(self, order: PaintOrder, model: UpstreamModel) -> Call:
+        """The request, its JSON written; in a thread if there are pictures to be made part of it, which takes long."""
+        if order.asked.images or order.asked.mask is not None:
+            return await asyncio.to_thread(self._build_now, order, model)
+        return self._build_now(order, model)
+
+    def _build_now(self, order: PaintOrder, model: UpstreamModel) -> Call:
+        call = self._provider.build_request(order, model)
+        if call.json is None:
+            return call
+        return replace(call, json=None, content=_dump(call.json), headers={**_JSON, **call.headers})
 
     async def _ask(self, call: Call, deadline: float) -> Answer:
         """The answer to a request that paints. Raises BackendUnavailable, OutcomeUnknown."""
@@ -252,7 +267,7 @@ class UpstreamBackend(Backend):
         body = call.content
         if call.json is not None:
             body = await asyncio.to_thread(_dump, call.json)
-            headers.setdefault("content-type", "application/json")
+            headers = {**_JSON, **headers}
         received = await self._http.send(
             call.method,
             url,
@@ -275,6 +290,8 @@ class UpstreamBackend(Backend):
         return url
 
     async def _read(self, answer: Answer, order: PaintOrder) -> Step:
+        if len(answer.body) <= FEW_BYTES:
+            return self._read_now(answer, order)
         return await asyncio.to_thread(self._read_now, answer, order)
 
     def _read_now(self, answer: Answer, order: PaintOrder) -> Step:
