@@ -1,7 +1,7 @@
 """An upstream that fails in every way that we know of: raw TCP on loopback before a simulated provider.
 
 The proxy itself reads a request and passes it on, so that the simulated provider counts what would be on the bill; then
-it spoils the answer. Each `Fault` says how. What has a size is sent as fast as it is taken, and counted in `sent_bytes`.
+it spoils the answer. Each `Fault` says how. What has a size is sent as fast as it is taken; `sent_bytes` counts it.
 """
 
 import asyncio
