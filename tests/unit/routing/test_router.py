@@ -97,6 +97,14 @@ def test_what_a_request_wishes(wish: Routing, left: list[str]):
     assert names(router().arrange([A, B, C], Sort.ORDER, wish)) == left
 
 
+def test_who_wants_one_and_no_other_gets_no_other():
+    there = router()
+    fail(there, A)
+    wish = Routing(order=("a",), allow_fallbacks=False)
+    assert names(there.arrange([A, B], Sort.ORDER, wish)) == ["a"]
+    assert names(there.arrange([A, B], Sort.ORDER, Routing(allow_fallbacks=False))) == ["b"]
+
+
 def test_a_wish_that_leaves_nobody_is_told():
     with pytest.raises(InvalidValue) as caught:
         router().arrange([A, B], Sort.ORDER, Routing(only=("nobody",)))
