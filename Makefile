@@ -86,7 +86,21 @@ format: $(VENV)/.dev  ## format and mend what can be mended
 
 .PHONY: snapshots
 snapshots: $(VENV)/.dev  ## write the wire snapshots and the OpenAPI document anew: read the diff as an API change
-	@PINXIT_WRITE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/wire $(ARGS)
+	@PINXIT_WRITE_SNAPSHOTS=1 $(BIN)/python -m pytest tests/wire tests/docs/test_providers_page.py $(ARGS)
+
+# --- upstream providers ---------------------------------------------------------------------------------------------
+
+.PHONY: new-provider
+new-provider: $(VENV)/.dev  ## begin an upstream provider: its file and its simulation (NAME=acme)
+	@$(BIN)/python tests/upstreams/new_provider.py $(NAME)
+
+.PHONY: record
+record: $(VENV)/.dev  ## paint one picture at a live provider and keep what it said (PROVIDER=openai; costs its price)
+	@$(BIN)/python tests/upstreams/record.py $(PROVIDER) $(ARGS)
+
+.PHONY: screenshots
+screenshots: $(VENV)/.dev  ## take the pictures of the console in docs/images anew (needs the program chromium)
+	@$(BIN)/python docs/images/screenshots.py
 
 # --- the model in the box -----------------------------------------------------------------------------------------------
 

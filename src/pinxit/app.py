@@ -3,9 +3,9 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pinxit import __version__, accounts
+from pinxit.accounts.service import UserService
 from pinxit.api import shapes
 from pinxit.api.context import Services, base_url_without_request
 from pinxit.api.openapi import openapi_document
@@ -32,11 +33,12 @@ from pinxit.backends import registry
 from pinxit.backends.interface import Backend
 from pinxit.backends.upstream._configured import build_providers, price_list
 from pinxit.catalog.catalog import Catalog, ConfiguredBackend, ConfiguredModel
+from pinxit.console.routes import console_routes
 from pinxit.database.interface import Database
 from pinxit.database.opening import open_database
 from pinxit.errors import ConfigurationError, PinxitError
 from pinxit.generations import repository as orders
-from pinxit.generations.announcing import Announcer
+from pinxit.generations.announcing import Announcer, Record
 from pinxit.generations.generation import Generation, Status
 from pinxit.generations.leases import COMMAND, SERVER, Tenure
 from pinxit.generations.service import GenerationService
@@ -83,6 +85,7 @@ EVENTS = {
 """How webhooks tell the end of an order; its own status is in the data."""
 
 
+IDLE_LOOK_SECONDS = 0.5
 WEBHOOK_GRACE_SECONDS = 2.0
 """How long a stopping server waits for receivers; who has not answered by then hears it again from the next one."""
 
@@ -100,12 +103,16 @@ class House:
     storage: LocalStorage
     moderator: Moderator
     deliverer: Deliverer
+    installed: tuple[Backend, ...]
+    """The backends that stay whatever the configuration says."""
+    traits: "Traits"
     is_server: bool
     is_first: bool
     """Whether its server has no other process yet."""
     is_alone: bool
     """Whether no other process can be using the database, so that what an earlier one left there is dead."""
     _proving: "asyncio.Task[None] | None" = None
+    _leaving: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def start(self) -> None:
         """Look after what an earlier process left, and let the painters load behind us."""
@@ -124,10 +131,34 @@ class House:
         for problem in await self.database.read(check_ledger):
             log.critical("ledger_broken", problem=problem)
 
+    async def reload(self, fresh: Settings) -> None:
+        """Have the providers, models and aliases of `fresh` from now on; orders under way end where they are. All other
+        settings stay as they were at the start.
+
+        Raises StartupError, saying what is wrong; then nothing has changed.
+        """
+        providers = build_providers(fresh.providers, os.environ)
+        backends = [*self.installed, *providers]
+        catalog = build_catalog(fresh, backends)
+        runners = self.services.runners
+        gone = [runners.pop(name) for name in self.traits.remote & set(runners)]
+        for backend in providers:
+            runners[backend.name] = _runner(backend, fresh)
+            await runners[backend.name].start()
+        self.traits.become(backends)
+        self.services.catalog.become(catalog)
+        for runner in gone:
+            leaving = asyncio.create_task(_close_when_idle(runner))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+        log.info("configuration_reloaded", providers=sorted(fresh.providers), models=len(catalog.list()))
+
     async def close(self, grace_seconds: float) -> None:
         """Finish the orders under way, then let go of everything, the latest first."""
         await self.services.generations.close(grace_seconds)
         await self.deliverer.close(WEBHOOK_GRACE_SECONDS)
+        if self._leaving:
+            await asyncio.wait(self._leaving)
         for runner in self.services.runners.values():
             await runner.close()
         await self.services.keys.close()
@@ -135,6 +166,29 @@ class House:
             await self._proving
         await self.database.close()
         self.storage.close()
+
+
+class Traits:
+    """What the story must know of backends, by their names; it changes with the configuration."""
+
+    def __init__(self, backends: Sequence[Backend]) -> None:
+        self.remote: set[str] = set()
+        self.once_only: set[str] = set()
+        """Those whose work is not repeatable."""
+        self.become(backends)
+
+    def become(self, backends: Sequence[Backend]) -> None:
+        """What has been `once_only` stays so: it may have orders under way."""
+        self.remote.clear()
+        self.remote.update(backend.name for backend in backends if backend.is_remote)
+        self.once_only.update(backend.name for backend in backends if not backend.is_repeatable)
+
+
+async def _close_when_idle(runner: Runner) -> None:
+    """Close it once the orders that it has under way have ended, each of which has a deadline of its own."""
+    while runner.queue_depth:  # noqa: ASYNC110 - a runner has no event for this, and nobody waits for it
+        await asyncio.sleep(IDLE_LOOK_SECONDS)
+    await runner.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +237,8 @@ def build(
     deliverer = Deliverer(database, http, webhook_secrets, now=utc_now)
     shared = workplace.shared_runners if workplace else {}
     runners = {backend.name: shared.get(backend.name) or _runner(backend, settings) for backend in painters}
-    remote = frozenset(backend.name for backend in painters if backend.is_remote)
-    router = Router(monotonic, remote=remote.__contains__)
+    traits = Traits(painters)
+    router = Router(monotonic, remote=traits.remote.__contains__)
     generations = GenerationService(
         database=database,
         catalog=catalog,
@@ -199,7 +253,7 @@ def build(
         is_billed=settings.billing == "credits",
         url_ttl=None if settings.url_ttl_seconds is None else timedelta(seconds=settings.url_ttl_seconds),
         router=router,
-        once_only=frozenset(backend.name for backend in painters if not backend.is_repeatable),
+        once_only=traits.once_only,
         announcer=Announcer(_recorder(settings, library.urls), deliverer.wake),
     )
     services = Services(
@@ -213,6 +267,7 @@ def build(
         byte_budget=ByteBudget(settings.request_memory_bytes),
         picture_http=GuardedHttp(allowed_networks=settings.image_allowed_networks),
         usage=UsageService(database, now=utc_now),
+        users=UserService(database, now=utc_now, secret=signing_secret),
         now=utc_now,
     )
     return House(
@@ -221,6 +276,8 @@ def build(
         storage,
         moderator,
         deliverer,
+        installed=tuple(backend for backend in painters if not backend.is_remote),
+        traits=traits,
         is_server=owns_folder,
         is_first=_is_first(workplace),
         is_alone=is_alone,
@@ -251,17 +308,17 @@ def _instance(file: Path) -> str:
     return file.read_text("ascii").strip()
 
 
-def _recorder(settings: Settings, urls: ImageUrls) -> Callable[[Connection, Generation], None]:
+def _recorder(settings: Settings, urls: ImageUrls) -> Record:
     """Writes an order's end into the outbox, as GET shows it from then on."""
     base = base_url_without_request(settings)
 
-    def record(connection: Connection, ended: Generation) -> None:
+    def record(connection: Connection, ended: Generation) -> bool:
         def data() -> dict[str, Any]:
             shown = orders.find(connection, ended.account_id, ended.id)
             assert shown is not None
             return shapes.generation(shown, urls, base)
 
-        outbox.append(
+        return outbox.append(
             connection,
             account_id=ended.account_id,
             subject_id=ended.id,
@@ -302,6 +359,7 @@ def create_app(house: House) -> FastAPI:
     """The ASGI application. Its lifespan starts and closes the house."""
     settings = house.services.settings
     hot, rest = hot_routes(house.services), router(house.services)
+    pages = console_routes(house.services) if settings.console else []
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -319,10 +377,10 @@ def create_app(house: House) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[*_cors(settings), Middleware(Shell, routes=[*hot, *rest.routes])],
+        middleware=[*_cors(settings), Middleware(Shell, routes=[*hot, *rest.routes, *pages])],
         exception_handlers={PinxitError: _reraise, HTTPException: _reraise},
     )
-    app.router.routes.extend(hot)
+    app.router.routes.extend([*hot, *pages])
     app.include_router(rest)
 
     document = cache(lambda: openapi_document(app))

@@ -137,6 +137,7 @@ async def test_fields_meant_for_it_are_set_and_nothing_else(front: Front):
         "budgets": {},
         "default_delivery": "both",
         "strict": True,
+        "disabled": True,
         "url_ttl_seconds": 60,
         "expires_at": 4_102_444_800,
     }
@@ -162,6 +163,7 @@ async def test_fields_meant_for_it_are_set_and_nothing_else(front: Front):
         ({"budgets": {"monthly": 1}}, 400, "budgets.monthly"),
         ({"default_delivery": "pigeon"}, 422, "default_delivery"),
         ({"strict": 1}, 400, "strict"),
+        ({"disabled": "yes"}, 400, "disabled"),
         ({"url_ttl_seconds": 0}, 422, "url_ttl_seconds"),
         ({"url_ttl_seconds": 604_801}, 422, "url_ttl_seconds"),
         ({"url_ttl_seconds": "60"}, 400, "url_ttl_seconds"),

@@ -11,6 +11,7 @@ from front import Front, MakeFront
 from pinxit.errors import BackendError
 from pinxit.keys.model import Scope
 from pinxit.testing.fake_backend import FakeBackend
+from visitor import PASSWORD, Visitor
 
 JSON = (b"content-type", b"application/json")
 
@@ -136,3 +137,21 @@ async def test_prompts_are_not_logged(log: Log, front: Front):
     await front.generate(prompt="a very private otter", size="1x1")
     assert "private" not in log.getvalue()
     assert "alice" not in log.getvalue()
+
+
+async def test_the_console_keeps_its_secrets(log: Log, front: Front) -> None:
+    """Passwords, sessions and links are in no log line, also when they are wrong."""
+    first = await front.house.services.users.first_link() or ""
+    visitor = Visitor(front)
+    await visitor.get(f"/console/join?token={first}")
+    fields = {"token": first, "name": "ada", "password": PASSWORD, "again": PASSWORD}
+    assert (await visitor.post("/console/join", **fields)).status_code == 303
+    await visitor.sign_in("ada", "a wrong password 123")
+    await visitor.sign_in("ada")
+    await visitor.post("/console/people/invite", role="member", account="own", note="")
+    await visitor.post("/console/keys", scopes="images:read")
+    own = [event for event in log.events() if event["logger"].startswith("pinxit")]  # not the test's own client
+    text = json.dumps(own)
+    assert "user_joined" in text
+    for secret in (first, PASSWORD, "a wrong password 123", visitor.session, await visitor.csrf(), "token="):
+        assert secret not in text

@@ -11,6 +11,7 @@ import pytest
 from starlette.routing import BaseRoute, Route
 
 from front import Front, MakeFront
+from pinxit.console.routes import console_routes
 from pinxit.keys.model import DEFAULT_SCOPES, Scope
 from pinxit.keys.service import local_caller
 from pinxit.webhooks.model import EndpointOptions
@@ -102,7 +103,8 @@ def of_application(found: list[BaseRoute]) -> Iterator[str]:
 
 
 async def test_every_route_has_an_expectation(front: Front):
-    assert set(of_application(front.app.routes)) == set(EXPECTED)
+    pages = set(of_application(console_routes(front.house.services)))  # these have a matrix of their own
+    assert set(of_application(front.app.routes)) - pages == set(EXPECTED)
 
 
 async def test_every_route_is_in_the_openapi_document(front: Front):

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, select, text
 from pinxit.database.tables import accounts
 from pinxit.database.types import Timestamp
 from pinxit.errors import NotFound
+from pinxit.ids import new_id
 
 DEFAULT_ACCOUNT = "acct_default"
 
@@ -31,6 +32,13 @@ def ensure_default(connection: Connection, now: datetime) -> None:
     there = connection.execute(select(accounts.c.id).where(accounts.c.id == DEFAULT_ACCOUNT)).first()
     if there is None:
         connection.execute(_INSERT, {"id": DEFAULT_ACCOUNT, "name": "default", "now": now})
+
+
+def create(connection: Connection, name: str, now: datetime) -> str:
+    """A new account. Its id."""
+    account_id = new_id("acct")
+    connection.execute(_INSERT, {"id": account_id, "name": name, "now": now})
+    return account_id
 
 
 def list_all(connection: Connection) -> list[Account]:

@@ -1,12 +1,14 @@
 """What handlers share: the services, and small readers of an ASGI scope."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from starlette.types import Scope
 
+from pinxit.accounts.service import UserService
 from pinxit.catalog.catalog import Catalog
 from pinxit.generations.service import GenerationService
 from pinxit.keys.service import KeyService
@@ -18,6 +20,7 @@ from pinxit.settings import Settings
 from pinxit.usage.usage import UsageService
 from pinxit.webhooks.service import WebhookService
 
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 REQUEST_ID = "pinxit.request_id"
 """Key of the scope under which the request's id is found."""
 ANSWER_HEADERS = "pinxit.answer_headers"
@@ -39,6 +42,7 @@ class Services:
     picture_http: GuardedHttp
     """Fetches pictures that clients name by URLs."""
     usage: UsageService
+    users: UserService
     now: Callable[[], datetime]
 
 
@@ -55,18 +59,20 @@ def headers(scope: Scope, name: bytes) -> list[str]:
     return [bytes(value).decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
-def base_url(scope: Scope, settings: Settings) -> str:
+def base_url(scope: Scope, settings: Settings, *, any_host: bool = False) -> str:
     """Where this client reaches us, without a slash at the end.
 
     The configured public URL; else the request's host if it is an allowed one (forwarded headers count only from a
-    trusted proxy); else the address the server is bound to.
+    trusted proxy); else the address the server is bound to. `any_host`: believe the request about its host, for what
+    nobody else is shown.
     """
     if settings.public_url:
         return settings.public_url
     trusted = _from_trusted_proxy(scope, settings)
     host = (header(scope, b"x-forwarded-host") if trusted else None) or header(scope, b"host") or ""
     scheme = (header(scope, b"x-forwarded-proto") if trusted else None) or str(scope["scheme"])
-    if _host_name(host) in settings.allowed_hosts and scheme in ("http", "https"):
+    is_ours = _host_name(host) in settings.allowed_hosts or (any_host and _HOST.fullmatch(host) is not None)
+    if is_ours and scheme in ("http", "https"):
         return f"{scheme}://{host}"
     bound, port = scope.get("server") or (settings.host, settings.port)
     return _address(bound, port)
@@ -83,13 +89,16 @@ def _address(host: str, port: int) -> str:
 
 def _from_trusted_proxy(scope: Scope, settings: Settings) -> bool:
     client = scope.get("client")
-    if not settings.trusted_proxies or client is None:
-        return False
+    return client is not None and is_trusted_proxy(client[0], settings.trusted_proxies)
+
+
+def is_trusted_proxy(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether what this client says of others is believed."""
     try:
-        address = ip_address(client[0])
+        parsed = ip_address(address)
     except ValueError:
         return False
-    return any(address in network for network in settings.trusted_proxies)
+    return any(parsed in network for network in networks)
 
 
 def _host_name(host: str) -> str:

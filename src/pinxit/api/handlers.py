@@ -29,7 +29,18 @@ KEEP_ALIVE_SECONDS = 15.0
 MAX_KEY_NAME_CHARACTERS = 200
 MAX_URL_TTL_SECONDS = 604_800
 KEY_FIELDS = frozenset(
-    ["name", "scopes", "models", "limits", "budgets", "default_delivery", "strict", "url_ttl_seconds", "expires_at"]
+    [
+        "name",
+        "scopes",
+        "models",
+        "limits",
+        "budgets",
+        "default_delivery",
+        "strict",
+        "url_ttl_seconds",
+        "expires_at",
+        "disabled",
+    ]
 )
 
 
@@ -180,6 +191,7 @@ class Handlers:
             "expires_at": lambda: self._expiry(fields),
             "limits": lambda: read_limits(fields),
             "budgets": lambda: read_budgets(fields),
+            "disabled": lambda: bool(fields.boolean("disabled")),
         }
         return replace(options, **{name: read() for name, read in readers.items() if name in body})
 

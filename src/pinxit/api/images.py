@@ -5,7 +5,6 @@ serializer.
 """
 
 import asyncio
-import base64
 import hashlib
 import json
 import re
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import pybase64
 from starlette.types import Receive, Scope, Send
 
 from pinxit.api.auth import authenticate
@@ -143,6 +143,7 @@ FOREIGN = frozenset(
 """Well-known names of other image APIs: without effect here, and listed in `x-pinxit-ignored`."""
 
 JSON = (b"content-type", b"application/json")
+FEW_BYTES = 128 * 1024
 _VISIBLE = re.compile(f"[^{INVISIBLE}]")
 
 
@@ -362,7 +363,10 @@ class GenerationsEndpoint:
         if generation is None:
             return
         scope.get(LOST_ANSWER, []).append(order.lost)
-        parts = await asyncio.to_thread(self._render, generation, parsed, scope)
+        if _is_large(generation, parsed.request):
+            parts = await asyncio.to_thread(self._render, generation, parsed, scope)
+        else:
+            parts = self._render(generation, parsed, scope)
         await send_parts(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
 
     def _render(self, generation: Generation, parsed: ParsedRequest, scope: Scope) -> list[bytes]:
@@ -527,6 +531,11 @@ def render(generation: Generation, request: ImageRequest, services: Services, ba
     return parts
 
 
+def _is_large(generation: Generation, request: ImageRequest) -> bool:
+    """Whether the base64 of its pictures takes longer than another thread does to wake up."""
+    return request.delivery.has_b64 and sum(image.size_bytes for image in generation.images) > FEW_BYTES
+
+
 def _datum(
     image: Image, revised_prompt: str, delivery: Delivery, services: Services, base: str, *, first: bool
 ) -> list[bytes]:
@@ -535,7 +544,7 @@ def _datum(
     return [
         b"" if first else b",",
         b'{"url":%s,"b64_json":"' % json.dumps(url).encode(),
-        base64.b64encode(image.data) if delivery.has_b64 and image.data is not None else b"",
+        pybase64.b64encode(image.data) if delivery.has_b64 and image.data is not None else b"",
         b'",' + json.dumps(rest, separators=(",", ":")).encode()[1:],
     ]
 
@@ -571,6 +580,18 @@ def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[by
 async def send_parts(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
     length = str(sum(len(part) for part in parts)).encode()
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", length)]})
-    for part in parts:
+    *first, last = _joined(parts)
+    for part in first:
         await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send({"type": "http.response.body", "body": last, "more_body": False})
+
+
+def _joined(parts: Sequence[bytes]) -> list[bytes]:
+    """The parts with small neighbours joined, at least one: each one sent costs more than it does to copy few bytes."""
+    found: list[bytes] = [b""]
+    for part in parts:
+        if len(part) <= FEW_BYTES and len(found[-1]) <= FEW_BYTES:
+            found[-1] += part
+        else:
+            found.append(part)
+    return found

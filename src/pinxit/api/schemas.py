@@ -82,6 +82,7 @@ _KEY_OPTIONS: dict[str, Schema] = {
     "budgets": _BUDGETS,
     "default_delivery": _nullable(_DELIVERY),
     "strict": BOOLEAN,
+    "disabled": BOOLEAN,
     "url_ttl_seconds": _nullable({"type": "integer", "minimum": 1, "maximum": 604800}),
     "expires_at": _nullable({"type": "integer", "minimum": 0, "maximum": 253402300799}),
 }
@@ -149,7 +150,17 @@ _MODEL: dict[str, Schema] = {
             "currency": {"const": "USD"},
             "micros_per_image": INTEGER,
             "rules": _array(
-                _object({"size": _nullable(STRING), "quality": _nullable(STRING), "micros_per_image": INTEGER})
+                _object(
+                    {
+                        "size": _nullable(STRING),
+                        "quality": _nullable(STRING),
+                        "micros_per_image": INTEGER,
+                        "micros_per_further_megapixel": {
+                            **INTEGER,
+                            "description": "Added for each megapixel (1024 x 1024 pixels) begun after the first.",
+                        },
+                    }
+                )
             ),
         }
     ),

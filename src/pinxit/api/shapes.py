@@ -50,7 +50,13 @@ def price(entry: Entry) -> dict[str, Any]:
         "currency": "USD",
         "micros_per_image": entry.prices.micros(can.default_size, usual),
         "rules": [
-            {"size": rule.size, "quality": rule.quality, "micros_per_image": rule.micros} for rule in entry.prices.rules
+            {
+                "size": rule.size,
+                "quality": rule.quality,
+                "micros_per_image": rule.micros,
+                "micros_per_further_megapixel": rule.further_micros,
+            }
+            for rule in entry.prices.rules
         ],
     }
 
@@ -122,6 +128,7 @@ def key(api_key: ApiKey) -> dict[str, Any]:
         "budgets": {f"{name.removesuffix('_micros')}_usd": value / MICROS for name, value in _budgets(options)},
         "default_delivery": options.default_delivery and options.default_delivery.value,
         "strict": options.strict,
+        "disabled": options.disabled,
         "url_ttl_seconds": options.url_ttl_seconds,
         "created_at": unix(api_key.created_at),
         "expires_at": unix(options.expires_at),

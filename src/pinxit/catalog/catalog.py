@@ -92,6 +92,10 @@ class Catalog:
             f"There is no model {name[:_MAX_ECHO]!r}. GET /v1/models lists what there is.", param="model"
         )
 
+    def become(self, other: "Catalog") -> None:
+        """Have what `other` has, from one moment to the next."""
+        self._entries, self._aliases, self.default = other._entries, other._aliases, other.default
+
     def list(self) -> list[Entry]:
         """All models, the default first, then by id."""
         return sorted(self._entries.values(), key=lambda entry: (entry.id != self.default.id, entry.id))

@@ -1,12 +1,16 @@
-"""`pinxit accounts`: who pays, and what they have paid in, straight in the database."""
+"""`pinxit accounts`: who pays, what they have paid in, and who signs in to the console; straight in the database."""
 
 import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pinxit.accounts.user import Role, User
 from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_rows, print_json, settings_from
 from pinxit.errors import Conflict, InvalidValue
 from pinxit.ledger.dollars import to_micros, to_text
@@ -19,8 +23,9 @@ if TYPE_CHECKING:
 
 MAX_REFERENCE_CHARACTERS = 200
 
-app = typer.Typer(help="List accounts, see their credits and top them up.", no_args_is_help=True)
+app = typer.Typer(help="Accounts and their credits, and who signs in to the console.", no_args_is_help=True)
 
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="What they sign in with, like an e-mail address.")]
 AccountId = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id, like acct_default.")]
 
 
@@ -88,6 +93,99 @@ def top_up(
     typer.echo(f"{to_text(micros)} US dollars are paid in; {account} has {to_text(found.balance)} now.")
     if settings.billing == "off":
         typer.echo("billing is off: orders are counted, not paid from credits.", err=True)
+
+
+@app.command("users")
+def users(config: ConfigFile = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List who may sign in to the console."""
+    found = asyncio.run(_users(settings_from(config, data_dir=data_dir)))
+    if as_json:
+        print_json([_user_shape(user) for user in found])
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table(Column("name", no_wrap=True), "role", "account", "signed in", box=None, header_style="bold")
+    for user in found:
+        when = "never" if user.signed_in_at is None else f"{user.signed_in_at:%Y-%m-%d %H:%M}"
+        table.add_row(user.name, user.role.value, user.account_id, when)
+    Console().print(table)
+
+
+@app.command()
+def create(
+    name: UserName,
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.MEMBER,
+    account: Annotated[
+        str | None, typer.Option(help="The account they share; without it one of their own.", show_default=False)
+    ] = None,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let somebody sign in to the console. Their password is asked for, or read from standard input."""
+    settings = settings_from(config, data_dir=data_dir)
+    user = asyncio.run(_create(settings, name, _password(), role, account))
+    if as_json:
+        print_json(_user_shape(user))
+    else:
+        typer.echo(f"{user.name} may sign in now, as {user.role.value} of {user.account_id}.")
+
+
+@app.command()
+def passwd(name: UserName, config: ConfigFile = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Give a user a new password, asked for or read from standard input, and end their sessions."""
+    user = asyncio.run(_passwd(settings_from(config, data_dir=data_dir), name, _password()))
+    if as_json:
+        print_json(_user_shape(user))
+    else:
+        typer.echo(f"{user.name} has a new password, and is signed out everywhere.")
+
+
+def _password() -> str:
+    """Never an argument: those are in the list of processes and in the shell's history."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _user_shape(user: User) -> Any:
+    return {
+        "id": user.id,
+        "object": "user",
+        "name": user.name,
+        "role": user.role.value,
+        "account": user.account_id,
+        "created_at": int(user.created_at.timestamp()),
+    }
+
+
+async def _users(settings: Settings) -> list[User]:
+    async with _user_service(settings) as service:
+        found: list[User] = await service.list()
+        return found
+
+
+async def _create(settings: Settings, name: str, password: str, role: Role, account_id: str | None) -> User:
+    async with _user_service(settings) as service:
+        created: User = await service.create(name, password, role=role, account_id=account_id)
+        return created
+
+
+async def _passwd(settings: Settings, name: str, password: str) -> User:
+    async with _user_service(settings) as service:
+        changed: User = await service.set_password(name, password)
+        return changed
+
+
+@asynccontextmanager
+async def _user_service(settings: Settings) -> AsyncIterator[Any]:
+    from pinxit.accounts.service import UserService
+    from pinxit.app import SIGNING_FILE, utc_now
+    from pinxit.library.urls import load_secret
+
+    async with open_rows(settings) as database:
+        yield UserService(database, now=utc_now, secret=load_secret(settings.data_dir / SIGNING_FILE))
 
 
 def _shape(account_id: str, found: Credits, name: str | None = None, created_at: datetime | None = None) -> Any:

@@ -23,10 +23,10 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Read the configuration as `pinxit serve` would, and say what is wrong with it, by file and line."""
-    from pinxit.app import build_catalog, installed_backends
+    from pinxit.app import all_backends, build_catalog
 
     settings = settings_from(file)
-    catalog = build_catalog(settings, installed_backends())
+    catalog = build_catalog(settings, all_backends(settings))
     if as_json:
         print_json(settings.model_dump(mode="json"))
         return

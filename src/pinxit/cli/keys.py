@@ -103,16 +103,24 @@ def revoke(
         typer.echo(f"{revoked.id} is revoked.")
 
 
+def _state(key: ApiKey, now: datetime) -> str:
+    if key.is_valid(now):
+        return "valid"
+    if key.revoked_at is not None:
+        return "revoked"
+    return "disabled" if key.options.disabled else "expired"
+
+
 def _micros(dollars: str | None, option: str) -> int | None:
     return None if dollars is None else to_micros(dollars, param=option)
 
 
 async def _create(settings: Settings, options: KeyOptions) -> tuple[ApiKey, str]:
     from pinxit.accounts import DEFAULT_ACCOUNT
-    from pinxit.app import build_catalog, installed_backends
+    from pinxit.app import all_backends, build_catalog
     from pinxit.keys.service import local_caller
 
-    catalog = build_catalog(settings, installed_backends())
+    catalog = build_catalog(settings, all_backends(settings))
     for name in options.models or ():
         catalog.resolve(name)
     async with key_service(settings) as keys:
@@ -149,5 +157,5 @@ def _shape(key: ApiKey) -> dict[str, object]:
     from pinxit.api import shapes
 
     now = datetime.now(UTC)
-    state = "valid" if key.is_valid(now) else "revoked" if key.revoked_at is not None else "expired"
+    state = _state(key, now)
     return {**shapes.key(key), "state": state}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pinxit import __version__
-from pinxit.cli import accounts, config, fsck, generate, keys, models, serve, usage, webhooks
+from pinxit.cli import accounts, config, fsck, generate, keys, models, providers, serve, usage, webhooks
 from pinxit.errors import PinxitError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command(name="serve")(serve.serve)
 app.command(name="generate")(generate.generate)
 app.command(name="models")(models.models)
+app.command(name="providers")(providers.providers)
 app.command(name="usage")(usage.usage)
 app.command(name="fsck")(fsck.fsck)
 app.add_typer(accounts.app, name="accounts")

@@ -2,12 +2,16 @@
 
 That is a third of what a request with a picture of 1.5 MB costs. Constants: mallopt(3). A threshold above 32 MiB is
 refused by glibc on 64-bit machines.
+
+What is kept is kept for each arena, of which there are eight for each core, and a picture is read, hashed, stored and
+encoded in as many threads: two arenas serve them all, for they take turns anyway, and need half the memory.
 """
 
 import ctypes
 import platform
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
+_ARENAS = 2
 _MIB = 1024 * 1024
 
 
@@ -17,4 +21,5 @@ def keep_large_buffers() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     settings = {_M_MMAP_THRESHOLD: 32 * _MIB, _M_TRIM_THRESHOLD: 256 * _MIB, _M_TOP_PAD: 16 * _MIB}
+    settings[_M_ARENA_MAX] = _ARENAS
     return all(mallopt(name, value) == 1 for name, value in settings.items())

@@ -15,10 +15,10 @@ def models(
     """List the models, or show one."""
     from pinxit.api import shapes
     from pinxit.api.images import terms
-    from pinxit.app import build_catalog, installed_backends
+    from pinxit.app import all_backends, build_catalog
 
     settings = settings_from(config)
-    catalog = build_catalog(settings, installed_backends())
+    catalog = build_catalog(settings, all_backends(settings))
     if model is not None:
         entry = catalog.resolve(model)
         print_json({**shapes.model(entry), **shapes.request_schemas(entry, terms(settings, None), catalog)})

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Annotated
@@ -13,7 +14,7 @@ import typer
 from pinxit.cli.common import ConfigFile, DataDir, settings_from
 from pinxit.cli.malloc import keep_large_buffers
 from pinxit.errors import StartupError
-from pinxit.settings import Settings
+from pinxit.settings import Settings, load_settings
 from pinxit.storage.folder import prepare_data_folder
 
 LOCK_FILE = "pinxit.lock"
@@ -39,16 +40,17 @@ def serve(
 
             supervise(settings, listener)
         else:
-            _serve_alone(settings, listener)
+            flags = {"data_dir": data_dir, "host": host, "port": port, "workers": workers}
+            _serve_alone(settings, listener, lambda: load_settings(config, overrides=flags))
 
 
-def _serve_alone(settings: Settings, listener: socket.socket) -> None:
+def _serve_alone(settings: Settings, listener: socket.socket, read_anew: Callable[[], Settings]) -> None:
     from pinxit.app import build
     from pinxit.cli.serving import run_server
     from pinxit.cli.welcome import welcome
 
     house = build(settings, owns_folder=True)
-    run_server(house, listener, lambda: welcome(house, listener.getsockname()[1]))
+    run_server(house, listener, lambda: welcome(house, listener.getsockname()[1]), read_anew)
 
 
 def lock_folder(folder: Path) -> IO[str]:

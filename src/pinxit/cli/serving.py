@@ -1,23 +1,42 @@
 """A house behind its door: uvicorn, told how a server of ours begins and ends."""
 
 import asyncio
+import signal
 import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType
 
+import structlog
 import uvicorn
 
 from pinxit.api.guard import GuardLimits, guarded_protocol
 from pinxit.app import House, create_app
 from pinxit.errors import StartupError
+from pinxit.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 5
 """How long clients have, once their orders have ended, to read the answers before a stopping server hangs up."""
 
 
-def run_server(house: House, listener: socket.socket, hello: Callable[[], Awaitable[None]]) -> None:
-    """Serve until a signal ends it. `hello` is awaited once it listens. Raises StartupError."""
+def run_server(
+    house: House,
+    listener: socket.socket,
+    hello: Callable[[], Awaitable[None]],
+    read_anew: Callable[[], Settings] | None = None,
+) -> None:
+    """Serve until a signal ends it. `hello` is awaited once it listens; `read_anew` reads the settings at SIGHUP.
+
+    Raises StartupError.
+    """
     settings = house.services.settings
+
+    async def reload(read: Callable[[], Settings]) -> None:
+        try:
+            await house.reload(await asyncio.to_thread(read))
+        except StartupError as error:
+            log.error("configuration_not_reloaded", reason=error.message)
 
     class Server(uvicorn.Server):
         """Says hello once it listens, and ends the orders under way before the connections that wait for them."""
@@ -26,6 +45,8 @@ def run_server(house: House, listener: socket.socket, hello: Callable[[], Awaita
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             self.loop = asyncio.get_running_loop()
+            if read_anew is not None:
+                self.loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(reload(read_anew)))
             await super().startup(sockets)
             if self.started:
                 await hello()

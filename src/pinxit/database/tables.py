@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -54,6 +55,7 @@ api_keys = Table(
     Column("url_ttl_seconds", Integer),  # NULL: the server's
     Column("limits", Json, nullable=False, server_default="{}"),  # only those that are set, as are budgets
     Column("budgets", Json, nullable=False, server_default="{}"),  # in micro-dollars
+    Column("disabled", Boolean, nullable=False, server_default=false()),
     Column("created_at", Timestamp, nullable=False),
     Column("expires_at", Timestamp),
     Column("revoked_at", Timestamp),
@@ -296,4 +298,49 @@ rate_buckets = Table(
     Column("party_id", Text, primary_key=True),  # an account or an API key
     Column("kind", Text, primary_key=True),  # of limit; see limits/shared.py
     Column("full_at", BigInteger, nullable=False),  # nanoseconds since 1970: when all tokens will be there again
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False, unique=True),  # as it is compared: see accounts/user.py
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text),  # NULL: signs in by other means
+    Column("created_at", Timestamp, nullable=False),
+    Column("signed_in_at", Timestamp),
+)
+
+user_sessions = Table(
+    "user_sessions",
+    metadata,
+    Column("token_sha256", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False, index=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("seen_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False, index=True),
+)
+
+join_links = Table(
+    "join_links",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("token_sha256", Text, nullable=False, unique=True),
+    Column("account_id", Text, ForeignKey("accounts.id")),  # NULL: one of their own, made when they join
+    Column("role", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("is_first", Boolean, nullable=False),  # for the very first user; opens nothing once there is one
+    Column("created_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False),
+)
+
+failed_sign_ins = Table(
+    "failed_sign_ins",
+    metadata,
+    Column("party", Text, primary_key=True),  # a hash of who tried what; see accounts/backoff.py
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", Timestamp, nullable=False, index=True),
+    Column("wait_until", Timestamp, nullable=False),
 )

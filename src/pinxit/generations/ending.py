@@ -81,14 +81,16 @@ class Endings:
             loss_micros=painting.loss_micros,
         )
         try:
-            await self._database.write(unit)
+            is_noted = await self._database.write(unit)
         except CommitUnknown:
             log.warning("settle_in_doubt", generation_id=settled.id)
             await self._settle_again(unit, settled)
-        self._announcer.wake()
+            is_noted = True  # perhaps, by the first try
+        if is_noted:
+            self._announcer.wake()
         return settled
 
-    async def _settle_again(self, unit: Callable[[Connection], None], settled: Generation) -> None:
+    async def _settle_again(self, unit: Callable[[Connection], bool], settled: Generation) -> None:
         """If this fails too, a reader can still see whether the order has ended. Raises as `settle`."""
         try:
             await self._database.write(unit)
@@ -114,8 +116,8 @@ class Endings:
             loss_micros=error.loss_micros if isinstance(error, BackendError) else 0,
         )
         try:
-            await self._database.write(unit)
-            self._announcer.wake()
+            if await self._database.write(unit):
+                self._announcer.wake()
             log.info("generation_failed", **facts_of(failed), error_class=failed.error_class)
             await self.remove_files(failed)
         except LeaseLost:

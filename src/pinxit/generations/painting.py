@@ -50,6 +50,8 @@ MAX_ATTEMPTS = 3
 
 Local work may be done again: its seeds are stored. An order that kills its painter must not do so for ever.
 """
+FEW_BYTES = 128 * 1024
+"""So many are hashed sooner than another thread wakes up."""
 LONGEST_RETRY_SECONDS = 5.0
 """How long an order waits for a backend far away that says when it can be asked again."""
 
@@ -287,7 +289,7 @@ class Studio:
         keeping: list[asyncio.Task[None]] = []
         shown: Counter[int] = Counter()
         try:
-            async with aclosing(self._runners[order.entry.backend].paint(paint)) as events:
+            async with aclosing(self._runner(order.entry.backend).paint(paint)) as events:
                 async for event in events:
                     match event:
                         case Queued(position):
@@ -306,6 +308,13 @@ class Studio:
                             painting.count(event)
         finally:
             await _join(keeping)
+
+    def _runner(self, backend: str) -> Runner:
+        """Raises BackendUnavailable if the configuration does not have it any more."""
+        try:
+            return self._runners[backend]
+        except KeyError as error:
+            raise BackendUnavailable(f"The backend {backend!r} is not there any more. Nothing was charged.") from error
 
     async def _keep(
         self,
@@ -328,7 +337,10 @@ class Studio:
             size = Size(painted.pixels.width, painted.pixels.height)
             if size != order.paint.size:
                 raise BackendError(f"The painter made a picture of {size} pixels.")
-        data, sha256 = await asyncio.to_thread(_finish, painted, order)
+        if isinstance(painted, PaintedFile) and len(painted.data) <= FEW_BYTES and _is_as_wanted(painted, order):
+            data, sha256 = _finish(painted, order)
+        else:
+            data, sha256 = await asyncio.to_thread(_finish, painted, order)
         storage_key = ""
         if request.store:
             storage_key = generation.storage_keys[index]
@@ -403,7 +415,8 @@ class _Trip:
 def candidate_of(order: CheckedOrder) -> Candidate:
     """The order's backend as the router knows it."""
     entry = order.entry
-    return Candidate(entry.painter, entry.backend, order.price_micros, entry.weight)
+    cost = cost_micros(order) * len(order.paint.seeds)
+    return Candidate(entry.painter, entry.backend, order.price_micros, cost, entry.weight)
 
 
 def _may_be_had_elsewhere(error: PinxitError, wish: Routing) -> bool:
@@ -433,12 +446,18 @@ def _result_of(error: PinxitError) -> str:
     return "failed"
 
 
+def _is_as_wanted(painted: PaintedFile, order: CheckedOrder) -> bool:
+    """Whether the file can be kept as it is."""
+    wanted = order.request
+    return painted.encoding is wanted.encoding and (wanted.compression is None or painted.is_compressed)
+
+
 def _finish(painted: PaintedImage | PaintedFile, order: CheckedOrder) -> tuple[bytes, str]:
     """The file and its SHA-256 in hex, in one hop to a thread. Raises BackendError."""
     request = order.request
     if isinstance(painted, PaintedImage):
         data = encode(painted.pixels, request.encoding, request.compression, describe(order.paint, painted.seed))
-    elif painted.encoding is request.encoding and (request.compression is None or painted.is_compressed):
+    elif _is_as_wanted(painted, order):
         data = painted.data
     else:
         try:

@@ -265,21 +265,21 @@ def end_attempts(
 
 def settle(
     connection: Connection, generation: Generation, record: Record, *, lease_owner: str, loss_micros: int = 0
-) -> None:
+) -> bool:
     """End the order with its pictures and charge for them; running it again changes nothing.
 
-    `loss_micros`: what they cost us at the backend; `record` notes for others that it has ended. Raises LeaseLost if
-    the order is not ours any more.
+    `loss_micros`: what they cost us at the backend; `record` notes for others that it has ended; returns what it
+    does. Raises LeaseLost if the order is not ours any more.
     """
     if not _end(connection, generation, lease_owner):
         _require_ours(connection, generation)
-        return
+        return False
     for image in generation.images:
         if image.storage_key:
             images.insert(connection, image)
     end_attempts(connection, generation.id, AttemptStatus.SUCCEEDED, _ended_at(generation), loss_micros)
     ledger.post(connection, generation.id, generation.cost_micros, now=_ended_at(generation))
-    record(connection, generation)
+    return record(connection, generation)
 
 
 def fail(
@@ -290,21 +290,21 @@ def fail(
     lease_owner: str,
     may_try_again: bool = False,
     loss_micros: int = 0,
-) -> None:
+) -> bool:
     """End the order without pictures and give back what was held; running it again changes nothing, nor does it for an
     order that was never opened.
 
-    `record` notes for others that it has ended; `may_try_again`: no work was done, so the order's Idempotency-Key is
-    free again. Raises LeaseLost if the order is not ours any more.
+    `record` notes for others that it has ended; returns what it does. `may_try_again`: no work was done, so the
+    order's Idempotency-Key is free again. Raises LeaseLost if the order is not ours any more.
     """
     if not _end(connection, generation, lease_owner):
         _require_ours(connection, generation)
-        return
+        return False
     end_attempts(connection, generation.id, AttemptStatus.FAILED, _ended_at(generation), loss_micros)
     ledger.void(connection, generation.id, now=_ended_at(generation))
     if may_try_again:
         connection.execute(idempotency_keys.delete().where(idempotency_keys.c.generation_id == generation.id))
-    record(connection, generation)
+    return record(connection, generation)
 
 
 def forget_files(connection: Connection, generation: Generation) -> None:

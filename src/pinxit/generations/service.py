@@ -273,12 +273,10 @@ class GenerationService:
 
     def _parties(self, caller: Caller) -> tuple[Party, ...]:
         """Who is limited: the key and its account. The command line of this machine is not."""
-        if caller.key is None:
-            return ()
-        return (
-            Party(caller.key.id, "This API key", caller.key.options.limits),
-            Party(caller.account_id, "This account", self._account_limits, is_account=True),
-        )
+        account = Party(caller.account_id, "This account", self._account_limits, is_account=True)
+        if caller.key is not None:
+            return Party(caller.key.id, "This API key", caller.key.options.limits), account
+        return () if caller.user_id is None else (account,)
 
     async def create(
         self,

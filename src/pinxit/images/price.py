@@ -4,14 +4,23 @@ from dataclasses import dataclass
 
 from pinxit.images.size import Size
 
+MEGAPIXEL = 1024 * 1024
+"""As providers count it: a square of 1024 pixels is one."""
+
 
 @dataclass(frozen=True, slots=True)
 class PriceRule:
-    """A price and what it is for; None is any."""
+    """A price and what it is for; None is any. `further_micros` is added for each megapixel begun after the first."""
 
     micros: int
     size: str | None = None
     quality: str | None = None
+    further_micros: int = 0
+
+    def of(self, size: Size) -> int:
+        """The price of a picture of that size."""
+        megapixels = max(1, -(-size.width * size.height // MEGAPIXEL))
+        return self.micros + (megapixels - 1) * self.further_micros
 
     def fits(self, size: Size, quality: str) -> bool:
         return self.size in (None, str(size)) and self.quality in (None, quality)
@@ -31,7 +40,7 @@ class PriceList:
     def micros(self, size: Size, quality: str) -> int:
         """The price of one picture."""
         fitting = [rule for rule in self.rules if rule.fits(size, quality)]
-        return max(fitting, key=lambda rule: rule.precision).micros if fitting else 0
+        return max(fitting, key=lambda rule: rule.precision).of(size) if fitting else 0
 
 
 FREE = PriceList()

@@ -63,6 +63,8 @@ class KeyOptions:
     expires_at: datetime | None = None
     limits: Limits = Limits()
     budgets: Budgets = Budgets()
+    disabled: bool = False
+    """Whether it is switched off, until it is switched on again."""
 
     @property
     def is_rationed(self) -> bool:
@@ -83,16 +85,21 @@ class ApiKey:
     last_used_at: datetime | None = None
 
     def is_valid(self, now: datetime) -> bool:
-        return self.revoked_at is None and (self.options.expires_at is None or now < self.options.expires_at)
+        if self.options.disabled or self.revoked_at is not None:
+            return False
+        return self.options.expires_at is None or now < self.options.expires_at
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The verified holder of a key. `key` is None for the command line on the machine itself, which may do anything."""
+    """The verified holder of a key, or a user of the console. Both None: the command line on the machine itself, which
+    may do anything.
+    """
 
     account_id: str
     key: ApiKey | None = None
     scopes: frozenset[Scope] = field(default_factory=frozenset)
+    user_id: str | None = None
 
     @property
     def key_id(self) -> str | None:

@@ -95,6 +95,7 @@ def _option_columns(options: KeyOptions) -> dict[str, Any]:
         "expires_at": options.expires_at,
         "limits": _set_ones(options.limits),
         "budgets": _set_ones(options.budgets),
+        "disabled": options.disabled,
     }
 
 
@@ -118,6 +119,7 @@ def _from_row(row: Row[Any]) -> ApiKey:
             expires_at=row.expires_at,
             limits=Limits(**row.limits),
             budgets=Budgets(**row.budgets),
+            disabled=row.disabled,
         ),
         created_at=row.created_at,
         revoked_at=row.revoked_at,

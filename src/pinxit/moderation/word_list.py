@@ -52,6 +52,8 @@ class WordListModerator(Moderator):
 
     def categories_of(self, text: str) -> list[str]:
         """The categories whose words are in `text`, sorted."""
+        if self._tree.is_empty:
+            return []
         return sorted(_Walk(self._tree, read_units(text)).categories())
 
 
@@ -225,6 +227,10 @@ class _Tree:
         self.children: list[dict[str, int]] = [{}]
         self.symbol: list[str] = [""]
         self.categories: list[set[str]] = [set()]
+
+    @property
+    def is_empty(self) -> bool:
+        return len(self.children) == 1
 
     def add(self, word: str, category: str) -> None:
         symbols = _symbols_of(word)

@@ -36,11 +36,14 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A painter that can do the order. `key`: `<backend>/<its model>`; `price_micros`: of the whole order."""
+    """A painter that can do the order. `key`: `<backend>/<its model>`; `price_micros`: what its customer pays for all
+    of it; `cost_micros`: what we pay.
+    """
 
     key: str
     backend: str
     price_micros: int
+    cost_micros: int = 0
     weight: float = 1.0
 
 
@@ -165,7 +168,7 @@ class Router:
             case Sort.ORDER:
                 return list(candidates)
             case Sort.PRICE:
-                return sorted(candidates, key=lambda found: found.price_micros)
+                return sorted(candidates, key=lambda found: (found.price_micros, found.cost_micros))
             case Sort.LATENCY:  # one that nobody has tried is tried first
                 return sorted(candidates, key=lambda found: self._of(found.key).seconds or 0.0)
             case Sort.WEIGHT:

@@ -94,6 +94,10 @@ class ModelEntry(BaseModel):
     def _has_painters(self) -> Self:
         if (self.params is None) == (not self.backends):
             raise problem("must have either params or backends", shows_value=False)
+        painters = [painter.model for painter in self.backends]
+        for place, painter in enumerate(painters):
+            if painter in painters[:place]:
+                raise problem("is already among the backends", at=("backends", place, "model"))
         return self
 
     @property

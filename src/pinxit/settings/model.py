@@ -88,6 +88,7 @@ class Settings(BaseModel):
     cors_origins: tuple[Annotated[str, AfterValidator(check_origin)], ...] = Field(
         (), description="Origins of web pages that may call the API from a browser; `*` alone means any."
     )
+    console: bool = Field(True, description="Whether there are web pages under `/console`.")
     billing: Literal["off", "credits"] = Field(
         "off", description="Whether orders are paid from an account's credits; `off` only counts what is used."
     )

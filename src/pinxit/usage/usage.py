@@ -1,5 +1,6 @@
 """Orders, pictures, errors and money of an account, added up."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -9,12 +10,15 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, select, type_coerce
 
 from pinxit.database.interface import Database
-from pinxit.database.tables import api_keys, generations
+from pinxit.database.tables import api_keys, generations, key_spend
 from pinxit.errors import InvalidValue
 
 DEFAULT_DAYS = 30
 MAX_DAYS = 366
 _DAY_MICROS = 86_400_000_000
+RECENT = timedelta(days=7)
+RECENT_ORDERS = 1000
+"""How many orders are looked at for times and success: enough for a figure, and soon read."""
 _EPOCH = date(1970, 1, 1)
 _ERRORS = ("failed", "unknown")
 """How orders end that somebody should look at; one that its client cancelled is none."""
@@ -66,6 +70,23 @@ def query(first: date | None, last: date | None, groups: Sequence[Group], *, tod
     return Query(first, last, tuple(dict.fromkeys(groups)) or (Group.DAY,))
 
 
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """How the last orders for one model went: how long those took that were painted, sorted, from asked to kept."""
+
+    seconds: tuple[float, ...]
+    errors: int
+
+    @property
+    def success(self) -> float:
+        """From 0 to 1."""
+        return len(self.seconds) / (len(self.seconds) + self.errors)
+
+    def quantile(self, share: float) -> float | None:
+        """The time that this share of them did not exceed, by the nearest rank; None if none was painted."""
+        return self.seconds[max(0, math.ceil(share * len(self.seconds)) - 1)] if self.seconds else None
+
+
 class UsageService:
     """Adds up what is in the books."""
 
@@ -80,6 +101,42 @@ class UsageService:
     async def list(self, account_id: str, wanted: Query) -> list[Usage]:
         """The sums of one account, the days in order. Raises StorageUnavailable."""
         return await self._database.read(lambda connection: list_sums(connection, account_id, wanted))
+
+    async def spent_by_key(self, account_id: str) -> dict[str, int]:
+        """What each API key has spent in all, in micro-dollars; those that have nothing are not there."""
+        return await self._database.read(lambda connection: _spent_by_key(connection, account_id))
+
+    async def recent_by_model(self, account_id: str) -> dict[str, Recent]:
+        """How the account's last orders went, as far as they are of the last days."""
+        since = self._now() - RECENT
+        return await self._database.read(lambda connection: _recent_by_model(connection, account_id, since))
+
+
+def _spent_by_key(connection: Connection, account_id: str) -> dict[str, int]:
+    mine = select(api_keys.c.id).where(api_keys.c.account_id == account_id)
+    rows = connection.execute(
+        select(key_spend.c.api_key_id, key_spend.c.spent_micros).where(
+            key_spend.c.api_key_id.in_(mine), key_spend.c.period == "total", key_spend.c.spent_micros > 0
+        )
+    )
+    return {row.api_key_id: row.spent_micros for row in rows}
+
+
+def _recent_by_model(connection: Connection, account_id: str, since: datetime) -> dict[str, Recent]:
+    rows = connection.execute(
+        select(generations.c.model, generations.c.status, generations.c.created_at, generations.c.finished_at)
+        .where(generations.c.account_id == account_id, generations.c.created_at >= since)
+        .order_by(generations.c.created_at.desc(), generations.c.id.desc())
+        .limit(RECENT_ORDERS)
+    )
+    seconds: dict[str, list[float]] = {}
+    errors: dict[str, int] = {}
+    for row in rows:
+        if row.status == "completed":
+            seconds.setdefault(row.model, []).append((row.finished_at - row.created_at).total_seconds())
+        elif row.status in _ERRORS:
+            errors[row.model] = errors.get(row.model, 0) + 1
+    return {model: Recent(tuple(sorted(seconds.get(model, ()))), errors.get(model, 0)) for model in {*seconds, *errors}}
 
 
 def list_sums(connection: Connection, account_id: str, wanted: Query) -> list[Usage]:

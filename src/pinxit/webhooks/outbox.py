@@ -27,14 +27,16 @@ def append(
     type_: EventType,
     data: Callable[[], Mapping[str, Any]],
     now: datetime,
-) -> None:
+) -> bool:
     """Note an event for every endpoint of the account that wants it. `data` is asked only if there is one.
+    Returns whether there is.
 
     `subject_id`: what the event is about; of one subject an endpoint hears in the order of `sequence`.
     """
     listeners = [found for found in repository.list_active(connection, account_id) if found.options.wants(type_)]
     if listeners:
         _append_for(connection, listeners, subject_id, type_, data(), now)
+    return bool(listeners)
 
 
 def append_ping(connection: Connection, endpoint: Endpoint, now: datetime) -> Delivery:

@@ -137,14 +137,14 @@ def opening(
     )
 
 
-def settling(generation: Generation, record: Callable[[Connection, Generation], None] = lambda *_: None) -> Any:
+def settling(generation: Generation, record: Callable[[Connection, Generation], bool] = lambda *_: False) -> Any:
     ended = replace(generation, status=Status.COMPLETED, cost_micros=10, finished_at=NOW)
     return partial(repository.settle, generation=ended, record=record, lease_owner=OWNER)
 
 
 def failing(generation: Generation) -> Callable[[Connection], None]:
     ended = replace(generation, status=Status.FAILED, finished_at=NOW)
-    return partial(repository.fail, generation=ended, record=lambda *_: None, lease_owner=OWNER)
+    return partial(repository.fail, generation=ended, record=lambda *_: False, lease_owner=OWNER)
 
 
 async def column(database: Database, wanted: Any) -> list[Any]:

@@ -322,7 +322,7 @@ async def finish(front: Front, taken: leases.Taken) -> None:
         finished_at=datetime.now(UTC),
     )
     await front.house.database.write(
-        partial(repository.settle, generation=settled, record=lambda *_: None, lease_owner=ANOTHER_SERVER)
+        partial(repository.settle, generation=settled, record=lambda *_: False, lease_owner=ANOTHER_SERVER)
     )
 
 

@@ -80,13 +80,14 @@ class Answer:
             kept.append(self.body[position : found.end()])
             position = end
             text = self.body[found.end() : end]
-            if len(text) < _LEAST_CUT_CHARACTERS or b"\\" in text.replace(b"\\/", b""):
+            is_escaped = b"\\" in text
+            if len(text) < _LEAST_CUT_CHARACTERS or (is_escaped and b"\\" in text.replace(b"\\/", b"")):
                 kept.append(text)
                 if text.endswith(b"\\"):  # an escaped quote: the text goes on
                     return self.body
                 continue
             name = f"{token}:{len(self._cut)}"
-            self._cut[name] = text.replace(b"\\/", b"/")
+            self._cut[name] = text.replace(b"\\/", b"/") if is_escaped else text
             kept.append(name.encode())
         kept.append(self.body[position:])
         return b"".join(kept)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from pinxit.backends.interface import (
+    Asked,
     Backend,
     ModelSpec,
     PaintedFile,
@@ -55,10 +56,14 @@ from pinxit.network.target import UrlRefused
 log = structlog.get_logger(__name__)
 
 MIB = 1024 * 1024
+FEW_BYTES = 128 * 1024
+"""So many are read sooner than another thread wakes up."""
+_JSON = {"content-type": "application/json"}
 MAX_POLL_FAILURES = 5
 """How many polls in a row may fail before the job is given up as lost."""
 NOT_OF_THE_JOB = frozenset({401, 402, 403, 404, 405})
 """Statuses of a poll that say nothing of the job."""
+MAX_NUMBER = 2**53
 DOWNLOAD_TRIES = 3
 CANCEL_SECONDS = 5.0
 
@@ -107,7 +112,10 @@ class UpstreamBackend(Backend):
         self._origin = _origin(provider.access.base_url)
 
     def models(self) -> Sequence[ModelSpec]:
-        return [model.spec for model in self._models.values()]
+        """Every encoding can be had of each, those that the provider does not deliver by making a new file of what it
+        does; its own come first.
+        """
+        return [_in_every_encoding(model.spec) for model in self._models.values()]
 
     async def open(self) -> None:
         if self._provider.credential_variable and not self._provider.access.credential:
@@ -150,7 +158,8 @@ class UpstreamBackend(Backend):
         places: tuple[int, ...],
         events: "asyncio.Queue[PaintEvent | None]",
     ) -> None:
-        part = replace(order, seeds=tuple(order.seeds[place] for place in places))
+        asked = _deliverable(order.asked, model.spec.capabilities.encodings)
+        part = replace(order, seeds=tuple(order.seeds[place] for place in places), asked=asked)
         async with _Slot(self):
             for place in places:
                 events.put_nowait(Progress(place, 0, 1))
@@ -163,7 +172,7 @@ class UpstreamBackend(Backend):
         """The request, the polls after it, and the pictures. What the errors of a provider say is cleaned here."""
         deadline = monotonic() + self._limits.timeout_seconds
         try:
-            call = await asyncio.to_thread(self._provider.build_request, order, model)
+            call = await self._build(order, model)
             step = await self._read(await self._ask(call, deadline), order)
             if isinstance(step, Proceed):
                 step = await self._read(await self._ask(step.call, deadline), order)
@@ -175,6 +184,18 @@ class UpstreamBackend(Backend):
             return [await self._file(picture, order, seed, deadline) for picture, seed in pictures], step
         except PinxitError as error:
             raise self._cleaned(error) from error
+
+    async def _build(self, order: PaintOrder, model: UpstreamModel) -> Call:
+        """The request, its JSON written; in a thread if there are pictures to be made part of it, which takes long."""
+        if order.asked.images or order.asked.mask is not None:
+            return await asyncio.to_thread(self._build_now, order, model)
+        return self._build_now(order, model)
+
+    def _build_now(self, order: PaintOrder, model: UpstreamModel) -> Call:
+        call = self._provider.build_request(order, model)
+        if call.json is None:
+            return call
+        return replace(call, json=None, content=_dump(call.json), headers={**_JSON, **call.headers})
 
     async def _ask(self, call: Call, deadline: float) -> Answer:
         """The answer to a request that paints. Raises BackendUnavailable, OutcomeUnknown."""
@@ -195,47 +216,44 @@ class UpstreamBackend(Backend):
         """Ask until the job is done. Asking changes nothing, so what fails is asked again."""
         failures, cost_micros = 0, step.cost_micros
         try:
-            while True:
+            while failures < MAX_POLL_FAILURES:
                 await asyncio.sleep(step.seconds if self._limits.poll_seconds is None else self._limits.poll_seconds)
                 if monotonic() >= deadline:
-                    raise self._lost()
-                try:
-                    answer = await self._send(step.call, deadline)
-                except (NotReached, AnswerLost) as error:
-                    failures += 1
-                    if failures >= MAX_POLL_FAILURES or monotonic() >= deadline:
-                        raise self._lost() from error
-                    continue
-                if answer.status == 429 or answer.status >= 500:
-                    failures += 1
-                    if failures >= MAX_POLL_FAILURES:
-                        raise self._lost()
-                    continue
-                failures = 0
-                after = await self._read_poll(answer, order)
-                if isinstance(after, Proceed):
-                    raise BackendError(f"The answer of {self._title} belongs to no job.")
+                    break
+                after = await self._poll_once(step, order, deadline)
+                failures = failures + 1 if after is None else 0
                 if isinstance(after, Pending):
                     step = replace(step, seconds=step.seconds if after.seconds is None else after.seconds)
-                    continue
-                cost_micros = cost_micros if after.cost_micros is None else after.cost_micros
-                if isinstance(after, Done):
-                    return replace(after, cost_micros=cost_micros)
-                step = after
-        except (asyncio.CancelledError, OutcomeUnknown):
+                elif after is not None:
+                    cost_micros = cost_micros if after.cost_micros is None else after.cost_micros
+                    if isinstance(after, Done):
+                        return replace(after, cost_micros=cost_micros)
+                    step = after
+        except asyncio.CancelledError:
             await self._cancel(step)
             raise
+        await self._cancel(step)
+        raise self._lost()
 
-    async def _read_poll(self, answer: Answer, order: PaintOrder) -> Step:
-        """What the answer to a poll says. One that says no more than that it was not let in, or that there is no such
-        job, leaves open what became of the job.
+    async def _poll_once(self, step: Again, order: PaintOrder, deadline: float) -> Done | Again | Pending | None:
+        """What is said of the job. None: nothing, for the poll was lost, or not let in, or there is no such job; what
+        became of it is open then.
         """
         try:
-            return await self._read(answer, order)
-        except (BackendUnavailable, InvalidValue) as error:
+            answer = await self._send(step.call, deadline)
+        except (NotReached, AnswerLost):
+            return None
+        if answer.status == 429 or answer.status >= 500:
+            return None
+        try:
+            after = await self._read(answer, order)
+        except (BackendUnavailable, InvalidValue):
             if answer.status in NOT_OF_THE_JOB:
-                raise self._lost() from error
+                return None
             raise
+        if isinstance(after, Proceed):
+            raise BackendError(f"The answer of {self._title} belongs to no job.")
+        return after
 
     async def _cancel(self, step: Again) -> None:
         """Tell the provider that nobody wants the job any more; that it does not listen is its own affair."""
@@ -249,7 +267,7 @@ class UpstreamBackend(Backend):
         body = call.content
         if call.json is not None:
             body = await asyncio.to_thread(_dump, call.json)
-            headers.setdefault("content-type", "application/json")
+            headers = {**_JSON, **headers}
         received = await self._http.send(
             call.method,
             url,
@@ -272,6 +290,8 @@ class UpstreamBackend(Backend):
         return url
 
     async def _read(self, answer: Answer, order: PaintOrder) -> Step:
+        if len(answer.body) <= FEW_BYTES:
+            return self._read_now(answer, order)
         return await asyncio.to_thread(self._read_now, answer, order)
 
     def _read_now(self, answer: Answer, order: PaintOrder) -> Step:
@@ -280,8 +300,8 @@ class UpstreamBackend(Backend):
         if answer.status >= 300:
             raise BackendError(f"{self._title} answered with status {answer.status}.")
         try:
-            step = self._provider.read_response(answer, order)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            step = _checked(self._provider.read_response(answer, order))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BackendError(f"The answer of {self._title} cannot be read ({type(error).__name__}).") from error
         if isinstance(step, Done):
             if not 0 < len(step.pictures) <= len(order.seeds):
@@ -370,6 +390,45 @@ class _Slot:
 
     async def __aexit__(self, *_: object) -> None:
         self._backend._slots.release()
+
+
+def _in_every_encoding(spec: ModelSpec) -> ModelSpec:
+    own = spec.capabilities.encodings
+    encodings = (*own, *(encoding for encoding in Encoding if encoding not in own))
+    return replace(spec, capabilities=replace(spec.capabilities, encodings=encodings))
+
+
+def _deliverable(asked: Asked, own: Sequence[Encoding]) -> Asked:
+    """What to ask the provider for: of its encodings the wanted one, or else one without loss if it has any."""
+    if asked.encoding in own:
+        return asked
+    return replace(asked, encoding=Encoding.PNG if Encoding.PNG in own else own[0], compression=None)
+
+
+def _checked(step: Step) -> Step:
+    """The step without numbers that make no sense: a picture is worth more than what is said of its cost. Raises
+    TypeError where a provider's file has passed on as a text what is none.
+    """
+    if isinstance(step, Done):
+        texts = [text for picture in step.pictures for text in (picture.url, picture.base64, picture.revised_prompt)]
+        step = replace(
+            step,
+            input_tokens=_sensible(step.input_tokens) or 0,
+            output_tokens=_sensible(step.output_tokens) or 0,
+            cost_micros=_sensible(step.cost_micros),
+        )
+    elif isinstance(step, Again):
+        texts = [call.url for call in (step.call, step.cancel) if call is not None]
+        step = replace(step, cost_micros=_sensible(step.cost_micros))
+    else:
+        texts = [step.call.url] if isinstance(step, Proceed) else []
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return step
+
+
+def _sensible(number: object) -> int | None:
+    return number if isinstance(number, int) and 0 <= number < MAX_NUMBER else None
 
 
 def _decoded(answer: Answer, picture: Picture) -> Picture:

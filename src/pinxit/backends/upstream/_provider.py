@@ -11,8 +11,9 @@ called in worker threads and may take their time, but must not wait for anything
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import log
 from typing import Any, ClassVar
 
 import pybase64
@@ -49,22 +50,24 @@ __all__ = [
     "Provider",
     "Step",
     "UpstreamModel",
+    "cost_of",
     "data_url",
     "error_of_status",
     "file_part",
     "mask_part",
     "media_type",
     "micros",
+    "nearest_ratio",
     "price_by_megapixel",
     "refusal",
     "retry_after",
+    "seed_field",
     "seed_within",
 ]
 
 DOUBTFUL = frozenset({408, 502, 504, 520, 521, 522, 523, 524})
 """A gateway says that it has lost the answer: what is behind it may have painted."""
 MAX_RETRY_AFTER_SECONDS = 300.0
-MEGAPIXEL = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,15 +269,30 @@ def micros(usd: float | str) -> int:
     return round(float(usd) * 1_000_000)
 
 
-def price_by_megapixel(sizes: Iterable[Size], first: str, further: str) -> PriceList:
-    """A rule for each size: the first megapixel (2²⁰ pixels) at `first` US dollars, each further one begun at
-    `further`.
-    """
-    rules = []
-    for size in sizes:
-        megapixels = max(1, -(-size.width * size.height // MEGAPIXEL))
-        rules.append(PriceRule(micros(first) + (megapixels - 1) * micros(further), str(size)))
-    return PriceList((PriceRule(max(rule.micros for rule in rules)), *rules))
+def cost_of(said: Any, unit_micros: int) -> int | None:
+    """What an answer says that the work cost, in micro-dollars; None where it says nothing that is a number."""
+    try:
+        return round(float(said) * unit_micros)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def price_by_megapixel(first: str, further: str) -> PriceList:
+    """Prices in US dollars of the first megapixel and of each further one begun."""
+    return PriceList((PriceRule(micros(first), further_micros=micros(further)),))
+
+
+def nearest_ratio(size: Size, ratios: Mapping[str, Size]) -> str:
+    """The ratio whose size has the most similar shape."""
+    shape = log(size.width / size.height)
+    return min(ratios, key=lambda ratio: abs(log(ratios[ratio].width / ratios[ratio].height) - shape))
+
+
+def seed_field(name: str, order: PaintOrder, model: UpstreamModel, largest: int | None = None) -> dict[str, int]:
+    """The field with the seed, if the model takes one; `largest`: that the provider takes, if that is not ours."""
+    if not model.spec.capabilities.seed:
+        return {}
+    return {name: order.seeds[0] if largest is None else seed_within(order.seeds[0], 0, largest)}
 
 
 def seed_within(seed: int, minimum: int, maximum: int) -> int:

@@ -23,6 +23,7 @@ from pinxit.backends.upstream._provider import (
     Step,
     UpstreamModel,
     error_of_status,
+    seed_field,
 )
 from pinxit.errors import BackendUnavailable, ConfigurationError, InvalidValue, PinxitError
 
@@ -63,9 +64,8 @@ class A1111(Provider):
             "save_images": False,
             "override_settings": {"sd_model_checkpoint": order.model},
             "override_settings_restore_afterwards": False,
+            **seed_field("seed", order, model),
         }
-        if can.seed:
-            body["seed"] = order.seeds[0]
         if can.num_inference_steps is not None:
             body["steps"] = order.num_inference_steps
         if can.guidance_scale is not None:
@@ -76,8 +76,8 @@ class A1111(Provider):
         if not order.asked.images:
             return Call("POST", "/sdapi/v1/txt2img", json=body)
         body["init_images"] = [pybase64.b64encode(picture.data).decode() for picture in order.asked.images]
-        if order.strength is not None:
-            body["denoising_strength"] = order.strength
+        if order.asked.strength is not None:
+            body["denoising_strength"] = order.asked.strength
         return Call("POST", "/sdapi/v1/img2img", json=body)
 
     def read_response(self, answer: Answer, order: PaintOrder) -> Step:

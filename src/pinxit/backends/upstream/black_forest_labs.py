@@ -2,6 +2,7 @@
 
 The model is the path. A job is asked for at the address that the order's answer gives, which may be at another of the
 company's regional hosts; the picture then lies at an address that lives for ten minutes. There is no way to cancel.
+An account may have 24 jobs under way at once: set `max_concurrency: 24`.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 
 import pybase64
 
-from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range
+from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range, SizeRange
 from pinxit.backends.upstream._provider import (
     Again,
     Answer,
@@ -20,12 +21,14 @@ from pinxit.backends.upstream._provider import (
     Provider,
     Step,
     UpstreamModel,
+    cost_of,
     error_of_status,
     micros,
     price_by_megapixel,
     refusal,
+    seed_field,
 )
-from pinxit.errors import BackendError, InvalidValue, OutcomeUnknown, PinxitError
+from pinxit.errors import BackendError, InvalidValue, PinxitError
 from pinxit.images.price import PriceList, PriceRule
 from pinxit.images.request import Encoding
 from pinxit.images.size import Size
@@ -64,12 +67,13 @@ def flux_2(id_: str, name: str, created: int, first: str, further: str, images: 
         default_size=SQUARE,
         native_size=SQUARE,
         aspect_ratios=FLUX_2_SIZES,
+        size_range=SizeRange(64, 4096, multiple_of=16, max_pixels=4 * 1024 * 1024),
         encodings=(Encoding.JPEG, Encoding.PNG),
         edits=True,
         max_images=images,
         **more,
     )
-    prices = price_by_megapixel(sizes, first, further)
+    prices = price_by_megapixel(first, further)
     return UpstreamModel(
         ModelSpec(id_, f"{name} of Black Forest Labs.", can, "black-forest-labs", "proprietary", created, prices)
     )
@@ -86,7 +90,7 @@ class BlackForestLabs(Provider):
         "https://github.com/black-forest-labs/skills skills/bfl-api/references/endpoints.md (2026-11-22)",
         "https://github.com/black-forest-labs/skills skills/bfl-api/references/polling-patterns.md (2026-11-22)",
         "https://github.com/black-forest-labs/skills skills/flux-best-practices/rules/model-selection-guide.md "
-        "(prices of a further megapixel, 2026-11-22)",
+        "(2026-11-22)",
     )
     base_url = "https://api.bfl.ai/v1"
     credential_variable = "BFL_API_KEY"
@@ -115,6 +119,7 @@ class BlackForestLabs(Provider):
                     default_size=SQUARE,
                     native_size=SQUARE,
                     aspect_ratios=FLUX_1_SIZES,
+                    size_range=SizeRange(256, 1440, multiple_of=32),
                     encodings=(Encoding.JPEG, Encoding.PNG),
                 ),
                 "black-forest-labs",
@@ -134,7 +139,7 @@ class BlackForestLabs(Provider):
             "prompt": order.prompt,
             "width": order.size.width,
             "height": order.size.height,
-            "seed": order.seeds[0],
+            **seed_field("seed", order, model),
             "output_format": order.asked.encoding.value,
         }
         if can.num_inference_steps is not None:
@@ -149,18 +154,17 @@ class BlackForestLabs(Provider):
     def read_response(self, answer: Answer, order: PaintOrder) -> Step:
         document = answer.json
         if "polling_url" in document:
-            cost = document.get("cost")
             return Again(
                 Call("GET", document["polling_url"]),
                 document["id"],
                 seconds=0.5,
-                cost_micros=None if cost is None else round(cost * CREDIT_MICROS),
+                cost_micros=cost_of(document.get("cost"), CREDIT_MICROS),
             )
         return self._read_job(document)
 
     def _read_job(self, document: Mapping[str, Any]) -> Step:
         match document["status"]:
-            case "Pending":
+            case "Pending" | "Task not found":  # the latter not for good: another host may not know it yet
                 return Pending(progress=document.get("progress") or 0.0)
             case "Ready":
                 return Done([Picture(url=document["result"]["sample"])])
@@ -168,8 +172,6 @@ class BlackForestLabs(Provider):
                 raise refusal(self.title, _reasons(document))
             case "Content Moderated":
                 raise refusal(self.title, _reasons(document), stage="output")
-            case "Task not found":
-                raise OutcomeUnknown(f"{self.title} does not know the job any more. Nothing was charged.")
             case failed if failed in FAILED:
                 raise BackendError(f"The job failed at {self.title}.")
             case _:

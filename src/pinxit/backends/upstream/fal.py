@@ -9,7 +9,7 @@ with a flag.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range
+from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range, SizeRange
 from pinxit.backends.upstream._provider import (
     Again,
     Answer,
@@ -23,6 +23,7 @@ from pinxit.backends.upstream._provider import (
     error_of_status,
     price_by_megapixel,
     refusal,
+    seed_field,
 )
 from pinxit.errors import BackendError, BackendUnavailable, InvalidValue, PinxitError
 from pinxit.images.request import Encoding
@@ -37,7 +38,9 @@ RATIOS = {
     "16:9": Size(1024, 576),
 }
 SIZES = (*RATIOS.values(), Size(512, 512))
-"""The presets of `image_size`; any other size may be given as well."""
+"""The presets of `image_size`."""
+RANGE = SizeRange(512, 2048, multiple_of=16)
+"""Any size may be given as well: FLUX.2 takes sides of 512 to 2048."""
 JPEG_PNG = (Encoding.JPEG, Encoding.PNG)
 PNG_JPEG_WEBP = (Encoding.PNG, Encoding.JPEG, Encoding.WEBP)
 UNPAID = frozenset(
@@ -77,13 +80,14 @@ def flux(
         default_size=WIDE,
         native_size=WIDE,
         aspect_ratios=RATIOS,
+        size_range=RANGE,
         num_inference_steps=steps,
         guidance_scale=guidance,
         encodings=tuple(encodings),
         edits=bool(editor),
         max_images=4 if editor else 0,
     )
-    prices = price_by_megapixel(SIZES, usd, usd)
+    prices = price_by_megapixel(usd, usd)
     spec = ModelSpec(id_, description, can, "black-forest-labs", licence, created, prices)
     return UpstreamModel(spec, facts={"editor": editor})
 
@@ -145,8 +149,8 @@ class Fal(Provider):
         fields: dict[str, Any] = {
             "prompt": order.prompt,
             "image_size": {"width": order.size.width, "height": order.size.height},
-            "num_images": 1,
-            "seed": order.seeds[0],
+            "num_images": len(order.seeds),
+            **seed_field("seed", order, model),
             "output_format": order.asked.encoding.value,
         }
         if can.num_inference_steps is not None:
@@ -156,7 +160,7 @@ class Fal(Provider):
         if not order.asked.images:
             return Call("POST", f"/{order.model}", json=fields)
         fields["image_urls"] = [data_url(picture.data) for picture in order.asked.images]
-        return Call("POST", f"/{model.facts['editor']}", json=fields)
+        return Call("POST", f"/{model.facts.get('editor') or order.model}", json=fields)
 
     def read_response(self, answer: Answer, order: PaintOrder) -> Step:
         document = answer.json

@@ -8,6 +8,7 @@ Left out: 21:9 at `512`, for which the guide's table gives 792x168.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import log
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from pinxit.backends.upstream._provider import (
     error_of_status,
     media_type,
     micros,
+    nearest_ratio,
     refusal,
 )
 from pinxit.errors import BackendBusy, BackendError, BackendUnavailable, InvalidValue, PinxitError
@@ -91,11 +93,11 @@ class Google(Provider):
     name = "google"
     title = "Google"
     documentation = (
-        "https://ai.google.dev/gemini-api/docs/image-generation (2026-11-22, in copies)",
-        "https://ai.google.dev/gemini-api/docs/pricing (2026-11-22, by way of litellm 1.109.1)",
+        "https://ai.google.dev/gemini-api/docs/image-generation (in copies, 2026-11-22)",
+        "https://ai.google.dev/gemini-api/docs/pricing (by way of litellm 1.109.1, 2026-11-22)",
         "https://ai.google.dev/gemini-api/docs/deprecations (2026-11-22)",
         "https://cloud.google.com/gemini-enterprise-agent-platform/models/gemini/3-1-flash-image-preview "
-        "(2026-11-22, in copies)",
+        "(in copies, 2026-11-22)",
         "google-genai 3.4.0, google/genai/types.py (2026-11-22)",
     )
     base_url = "https://generativelanguage.googleapis.com/v1beta"
@@ -168,8 +170,8 @@ class Google(Provider):
         if not painted:
             raise self._no_picture(candidate)
         usage = document.get("usageMetadata") or {}
-        drawn = usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0)
-        return Done([Picture(base64=painted[-1])], usage.get("promptTokenCount", 0), drawn)
+        drawn = (usage.get("candidatesTokenCount") or 0) + (usage.get("thoughtsTokenCount") or 0)
+        return Done([Picture(base64=painted[-1])], usage.get("promptTokenCount") or 0, drawn)
 
     def _no_picture(self, candidate: Mapping[str, Any]) -> PinxitError:
         reason = str(candidate.get("finishReason", "nothing"))
@@ -198,9 +200,9 @@ class Google(Provider):
 
 def nearest(size: Size) -> tuple[str, str]:
     """The ratio and the tier for a size that is in no table."""
-    ratio = min(FLASH_31, key=lambda name: abs(FLASH_31[name][0] / FLASH_31[name][1] - size.width / size.height))
+    ratio = nearest_ratio(size, {name: Size(*pixels) for name, pixels in FLASH_31.items()})
     edge = (size.width * size.height) ** 0.5
-    return ratio, min(("1K", "2K", "4K"), key=lambda tier: abs(1024 * TIERS[tier] - edge))
+    return ratio, min(("1K", "2K", "4K"), key=lambda tier: abs(log(1024 * TIERS[tier] / edge)))
 
 
 def _retry_delay(details: Sequence[Mapping[str, Any]], default: float) -> float:

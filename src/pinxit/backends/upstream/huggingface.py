@@ -20,6 +20,7 @@ from pinxit.backends.upstream._provider import (
     Step,
     UpstreamModel,
     refusal,
+    seed_field,
 )
 from pinxit.errors import ConfigurationError
 from pinxit.images.request import Encoding
@@ -123,14 +124,14 @@ class HuggingFace(Provider):
         return headers
 
     def build_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
-        fields: dict[str, Any] = {"seed": order.seeds[0]}
+        fields: dict[str, Any] = {**seed_field("seed", order, model)}
         if model.spec.capabilities.num_inference_steps is not None:
             fields["num_inference_steps"] = order.num_inference_steps
         if order.guidance_scale is not None:
             fields["guidance_scale"] = order.guidance_scale
         size = {"width": order.size.width, "height": order.size.height}
         if self._at == FAL:
-            fields |= {"prompt": order.prompt, "image_size": size, "num_images": 1}
+            fields |= {"prompt": order.prompt, "image_size": size, "num_images": len(order.seeds)}
             return Call("POST", f"/{FAL}/{model.facts.get('at_fal') or order.model}", json=fields)
         if order.negative_prompt:
             fields["negative_prompt"] = order.negative_prompt

@@ -2,7 +2,8 @@
 
 Forms throughout; the model is in the path. Prompts are rewritten there unless that is turned off, which is what happens
 here (option `magic_prompt`), as a seed promises the same picture. Our qualities are its rendering speeds. A picture
-that fails the check after it was painted is billed, and has no address.
+that fails the check after it was painted is billed, and has no address. An organisation may have ten pictures under way
+at once: set `max_concurrency: 10`.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from pinxit.backends.upstream._provider import (
     mask_part,
     micros,
     refusal,
-    seed_within,
+    seed_field,
 )
 from pinxit.errors import ConfigurationError, PinxitError
 from pinxit.images.price import PriceList, PriceRule
@@ -171,29 +172,31 @@ class Ideogram(Provider):
     def build_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
         match order.model:
             case "ideogram-v3":
-                return self._version_3(order)
+                return self._version_3(order, model)
             case "ideogram-v4":
-                fields = {
+                only: dict[str, Any] = {
                     "text_prompt": order.prompt,
                     "resolution": str(order.size),
                     "rendering_speed": SPEEDS[order.asked.quality],
                 }
-                return Call("POST", "/v1/ideogram-v4/generate", form=_form(fields))
-        fields = {
+                return Call("POST", "/v1/ideogram-v4/generate", form=_form(only))
+        fields: dict[str, Any] = {
             "prompt": order.prompt,
             "size": str(order.size),
-            "seed": _seed(order),
-            "quality": QUALITIES[order.asked.quality],
+            "num_images": len(order.seeds),
+            **seed_field("seed", order, model, MAX_SEED),
+            "quality": QUALITIES.get(order.asked.quality, order.asked.quality),
             "magic_prompt": self._magic,
         }
         files = [file_part("images", picture.data) for picture in order.asked.images]
         return Call("POST", f"/v2/image/generate/{order.model}", form=(*_form(fields), *files))
 
-    def _version_3(self, order: PaintOrder) -> Call:
+    def _version_3(self, order: PaintOrder, model: UpstreamModel) -> Call:
         asked = order.asked
-        fields = {
+        fields: dict[str, Any] = {
             "prompt": order.prompt,
-            "seed": _seed(order),
+            "num_images": len(order.seeds),
+            **seed_field("seed", order, model, MAX_SEED),
             "rendering_speed": SPEEDS[asked.quality],
             "magic_prompt": self._magic.upper(),
         }
@@ -228,12 +231,8 @@ class Ideogram(Provider):
         return error_of_status(self.title, answer)
 
 
-def _form(fields: Mapping[str, str]) -> tuple[Part, ...]:
-    return tuple(Part(name, value) for name, value in fields.items())
-
-
-def _seed(order: PaintOrder) -> str:
-    return str(seed_within(order.seeds[0], 0, MAX_SEED))
+def _form(fields: Mapping[str, Any]) -> tuple[Part, ...]:
+    return tuple(Part(name, str(value)) for name, value in fields.items())
 
 
 def _mask(order: PaintOrder) -> Part:

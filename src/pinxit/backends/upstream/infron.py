@@ -11,6 +11,7 @@ models' makers' own.
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder
 from pinxit.backends.upstream._openai_dialect import read_images, read_openai_error
@@ -25,6 +26,8 @@ from pinxit.backends.upstream._provider import (
     UpstreamModel,
     data_url,
     micros,
+    nearest_ratio,
+    seed_field,
 )
 from pinxit.backends.upstream.google import FLASH_25
 from pinxit.backends.upstream.openai import FIXED_RATIOS
@@ -102,13 +105,12 @@ class Infron(Provider):
         body: dict[str, Any] = {
             "model": order.model,
             "prompt": order.prompt,
-            "size": str(order.size) if in_pixels else nearest(order.size),
+            "size": str(order.size) if in_pixels else nearest_ratio(order.size, RATIOS),
             "output_format": "url" if in_pixels else "b64_json",
+            **seed_field("seed", order, model),
         }
         if len(order.seeds) > 1:
             body["n"] = len(order.seeds)
-        if model.spec.capabilities.seed:
-            body["seed"] = order.seeds[0]
         if not order.asked.images:
             return Call("POST", "/images/generations", json=body)
         body["image_urls"] = [data_url(picture.data) for picture in order.asked.images]
@@ -124,13 +126,8 @@ class Infron(Provider):
             raise BackendError(f"{self.title} failed: {str(data.get('fail_reason') or status)[:400]}")
         if status == "completed":
             return Done([Picture(url=url) for url in data["outputs"]])
-        query = (data.get("urls") or {}).get("query") or f"/images/tasks/{name}"
+        query = (data.get("urls") or {}).get("query") or f"/images/tasks/{quote(name, safe='')}"
         return Again(Call("GET", query), name, POLL_SECONDS)
 
     def read_error(self, answer: Answer, order: PaintOrder) -> PinxitError:
         return read_openai_error(self.title, answer)
-
-
-def nearest(size: Size) -> str:
-    """The ratio of a size."""
-    return min(RATIOS, key=lambda name: abs(RATIOS[name].width / RATIOS[name].height - size.width / size.height))

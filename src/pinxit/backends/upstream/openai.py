@@ -2,14 +2,14 @@
 
 Special: answers are always base64 and in the format and compression that were asked for; from `gpt-image-2` on any size
 within bounds is painted. OpenAI bills by tokens, which the answer counts. The published prices of a picture, which
-leave the tokens of the prompt and of pictures to begin from out, are those of `models`; `auto` is priced as the finest
-quality, since it may come to that.
+leave the tokens of the prompt and of pictures to begin from out, are those of `models`. What has no published price is
+priced as the dearest that it may come to: `auto` as the finest quality, a size without a name as the largest one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder
+from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, SizeRange
 from pinxit.backends.upstream._openai_dialect import edit_call, read_images, read_openai_error
 from pinxit.backends.upstream._provider import Answer, Call, Provider, Step, UpstreamModel, micros
 from pinxit.errors import PinxitError
@@ -27,6 +27,8 @@ FREE_RATIOS = {
     "16:9": Size(1536, 864),
 }
 LARGE = (Size(1440, 2560), Size(2560, 1440), Size(2160, 3840), Size(3840, 2160))
+ANY_SIZE = SizeRange(816, 2448, 16)
+"""All sizes of which each has the 655,360 pixels that are the least, and no side three times the other."""
 
 # US dollars for a picture, by quality and size; tall sizes cost what wide ones do. Where a size has no row: the last,
 # which is the largest that there is. https://developers.openai.com/docs/guides/image-generation gives the first two of
@@ -69,6 +71,7 @@ def gpt_image(
         default_size=SQUARE,
         native_size=SQUARE,
         aspect_ratios=ratios,
+        size_range=ANY_SIZE if is_free else None,
         max_n=10,
         qualities=dict.fromkeys(usd, 1),
         seed=False,
@@ -176,7 +179,7 @@ class OpenAI(Provider):
         rates = next((model.facts.get("tokens") for model in self.list_models() if model.spec.id == model_id), None)
         if not usage or not rates:
             return None
-        pictures = int((usage.get("input_tokens_details") or {}).get("image_tokens", 0))
-        words, painted = int(usage.get("input_tokens", 0)) - pictures, int(usage.get("output_tokens", 0))
+        pictures = (usage.get("input_tokens_details") or {}).get("image_tokens") or 0
+        words, painted = (usage.get("input_tokens") or 0) - pictures, usage.get("output_tokens") or 0
         usd = words * rates["text"] + pictures * rates["image"] + painted * rates["painted"]
         return round(float(usd))

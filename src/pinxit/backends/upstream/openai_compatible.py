@@ -73,8 +73,8 @@ class OpenAICompatible(Provider):
             fields["guidance_scale"] = order.guidance_scale
         if can.negative_prompt and order.negative_prompt:
             fields["negative_prompt"] = order.negative_prompt
-        if can.strength is not None and order.strength is not None:
-            fields["strength"] = order.strength
+        if asked.images and asked.strength is not None:
+            fields["strength"] = asked.strength
         if can.transparent and order.transparent:
             fields["background"] = "transparent"
         renamed = {str(self._rename.get(name, name)): value for name, value in fields.items()}

@@ -26,6 +26,7 @@ from pinxit.backends.upstream._provider import (
     micros,
     refusal,
     retry_after,
+    seed_field,
 )
 from pinxit.errors import BackendBusy, BackendError, BackendUnavailable, InvalidValue, PinxitError
 from pinxit.images.price import PriceList, PriceRule
@@ -81,6 +82,7 @@ def gpt_image_2() -> UpstreamModel:
         default_size=its.default_size,
         native_size=its.native_size,
         aspect_ratios=its.aspect_ratios,
+        size_range=its.size_range,
         qualities=its.qualities,
         seed=False,
         edits=True,
@@ -143,6 +145,7 @@ class OpenRouter(Provider):
     def build_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
         asked, can = order.asked, model.spec.capabilities
         body: dict[str, Any] = {"model": order.model, "prompt": order.prompt, "size": str(order.size)}
+        body |= seed_field("seed", order, model)
         if len(order.seeds) > 1:
             body["n"] = len(order.seeds)
         if asked.quality in can.qualities:
@@ -153,8 +156,6 @@ class OpenRouter(Provider):
             body["output_format"] = asked.encoding.value
             if asked.compression is not None and asked.encoding is not Encoding.PNG:
                 body["output_compression"] = asked.compression
-        if can.seed:
-            body["seed"] = order.seeds[0]
         if asked.images:
             urls = [{"url": data_url(picture.data)} for picture in asked.images]
             body["input_references"] = [{"type": "image_url", "image_url": url} for url in urls]

@@ -17,11 +17,13 @@ from pinxit.backends.upstream._provider import (
     Provider,
     Step,
     UpstreamModel,
+    cost_of,
     error_of_status,
     file_part,
     mask_part,
     micros,
     refusal,
+    seed_field,
 )
 from pinxit.errors import PinxitError
 from pinxit.images.price import PriceList, PriceRule
@@ -94,8 +96,8 @@ class Recraft(Provider):
     documentation = (
         "https://www.recraft.ai/docs/api-reference/agents.md (2026-11-22)",
         "https://www.recraft.ai/docs/api-reference/pricing (2026-11-22)",
-        "https://recraft.ai/llms-full.txt (sizes, 2026-11-22)",
-        "https://external.api.recraft.ai/doc (in https://github.com/tryAGI/Recraft, 2026-11-22)",
+        "https://recraft.ai/llms-full.txt (2026-11-22)",
+        "https://external.api.recraft.ai/doc by https://github.com/tryAGI/Recraft (2026-11-22)",
     )
     base_url = "https://external.api.recraft.ai/v1"
     credential_variable = "RECRAFT_API_TOKEN"
@@ -112,10 +114,10 @@ class Recraft(Provider):
         fields: dict[str, Any] = {
             "prompt": order.prompt,
             "model": order.model,
-            "n": 1,
+            "n": len(order.seeds),
             "response_format": "b64_json",
             "image_format": order.asked.encoding.value,
-            "random_seed": order.seeds[0],
+            **seed_field("random_seed", order, model),
         }
         if order.style is not None:
             fields["style"] = order.style
@@ -137,8 +139,7 @@ class Recraft(Provider):
             Picture(base64=datum["b64_json"], revised_prompt=datum.get("revised_prompt") or "")
             for datum in document["data"]
         ]
-        units = document.get("credits")
-        return Done(pictures, cost_micros=None if units is None else round(units * UNIT_MICROS))
+        return Done(pictures, cost_micros=cost_of(document.get("credits"), UNIT_MICROS))
 
     def read_error(self, answer: Answer, order: PaintOrder) -> PinxitError:
         said = f"{_code(answer)} {answer.message()}"

@@ -8,7 +8,7 @@ so it is turned off.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range
+from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, Range, SizeRange
 from pinxit.backends.upstream._provider import (
     Again,
     Answer,
@@ -21,8 +21,10 @@ from pinxit.backends.upstream._provider import (
     data_url,
     error_of_status,
     micros,
+    nearest_ratio,
     price_by_megapixel,
     refusal,
+    seed_field,
 )
 from pinxit.errors import BackendError, BackendUnavailable, InvalidValue, PinxitError
 from pinxit.images.price import PriceList, PriceRule
@@ -63,7 +65,7 @@ FLUX_2_RATIOS = {
     "5:4": Size(1120, 896),
 }
 FLUX_2_SIZES = (*FLUX_2_RATIOS.values(), Size(2048, 1152), Size(1152, 2048), Size(2048, 2048))
-"""Any within 256 to 2048 in multiples of 16; these are ours."""
+"""Of any that may be asked for, these are named here."""
 FORMATS = {Encoding.WEBP: "webp", Encoding.JPEG: "jpg", Encoding.PNG: "png"}
 REFUSED = ("flagged as sensitive", "(E005)", "NSFW content detected")
 PARAMS = {
@@ -100,7 +102,7 @@ def flux_1(
     spec = ModelSpec(
         f"black-forest-labs/flux-{name}", description, can, "black-forest-labs", licence, 1_722_470_400, prices
     )
-    return UpstreamModel(spec)
+    return UpstreamModel(spec, facts={"family": "flux-1"})
 
 
 class Replicate(Provider):
@@ -134,6 +136,7 @@ class Replicate(Provider):
                     default_size=SQUARE,
                     native_size=SQUARE,
                     aspect_ratios=FLUX_2_RATIOS,
+                    size_range=SizeRange(256, 2048, multiple_of=16),
                     encodings=tuple(FORMATS),
                     edits=True,
                     max_images=8,
@@ -141,18 +144,18 @@ class Replicate(Provider):
                 "black-forest-labs",
                 "proprietary",
                 1_764_028_800,
-                price_by_megapixel(FLUX_2_SIZES, "0.03", "0.015"),
+                price_by_megapixel("0.03", "0.015"),
             ),
-            facts={"custom_size": True},
+            facts={"family": "flux-2"},
         ),
     )
 
     def build_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
-        fields = flux_2_fields(order) if model.facts.get("custom_size") else flux_1_fields(order, model)
-        fields |= {
+        fields: dict[str, Any] = {
             "prompt": order.prompt,
-            "seed": order.seeds[0],
             "output_format": FORMATS[order.asked.encoding],
+            **seed_field("seed", order, model),
+            **FIELDS[model.facts.get("family", "")](order, model),
         }
         if order.asked.compression is not None and order.asked.encoding is not Encoding.PNG:
             fields["output_quality"] = order.asked.compression
@@ -193,12 +196,10 @@ def flux_1_fields(order: PaintOrder, model: UpstreamModel) -> dict[str, Any]:
     """A picture to begin from gives its ratio to the result, whatever the order's size is."""
     fields: dict[str, Any] = {
         **FLUX_1_SIZES[order.size],
-        "num_outputs": 1,
-        "num_inference_steps": order.num_inference_steps,
+        "num_outputs": len(order.seeds),
         "go_fast": False,
+        **_numbers(order, model),
     }
-    if model.spec.capabilities.guidance_scale is not None:
-        fields["guidance"] = order.guidance_scale
     if order.asked.images:
         fields["image"] = data_url(order.asked.images[0].data)
         if order.asked.strength is not None:
@@ -206,11 +207,30 @@ def flux_1_fields(order: PaintOrder, model: UpstreamModel) -> dict[str, Any]:
     return fields
 
 
-def flux_2_fields(order: PaintOrder) -> dict[str, Any]:
+def flux_2_fields(order: PaintOrder, _model: UpstreamModel) -> dict[str, Any]:
     fields: dict[str, Any] = {"aspect_ratio": "custom", "width": order.size.width, "height": order.size.height}
     if order.asked.images:
         fields["input_images"] = [data_url(picture.data) for picture in order.asked.images]
     return fields
+
+
+def other_fields(order: PaintOrder, model: UpstreamModel) -> dict[str, Any]:
+    """Of a model that the operator has described: the names that most models on Replicate have."""
+    fields = {"aspect_ratio": nearest_ratio(order.size, FLUX_1_RATIOS), **_numbers(order, model)}
+    if len(order.seeds) > 1:
+        fields["num_outputs"] = len(order.seeds)
+    if order.asked.images:
+        fields["image"] = data_url(order.asked.images[0].data)
+    return fields
+
+
+FIELDS = {"flux-1": flux_1_fields, "flux-2": flux_2_fields, "": other_fields}
+
+
+def _numbers(order: PaintOrder, model: UpstreamModel) -> dict[str, Any]:
+    can = model.spec.capabilities
+    steps = {} if can.num_inference_steps is None else {"num_inference_steps": order.num_inference_steps}
+    return steps if can.guidance_scale is None else {**steps, "guidance": order.guidance_scale}
 
 
 def _urls(output: str | Sequence[str]) -> Sequence[str]:

@@ -20,6 +20,7 @@ from pinxit.backends.upstream._provider import (
     error_of_status,
     file_part,
     micros,
+    nearest_ratio,
     refusal,
     seed_within,
 )
@@ -115,7 +116,7 @@ def stable_image(
     prices = PriceList((PriceRule(micros(usd)),))
     licence = "proprietary" if service != "sd3" else "stabilityai-ai-community"
     spec = ModelSpec(id_, description, can, "stability-ai", licence, created, prices)
-    return UpstreamModel(spec, facts={"service": service, "ratios": {size: ratio for ratio, size in ratios.items()}})
+    return UpstreamModel(spec, facts={"service": service, "ratios": ratios})
 
 
 class Stability(Provider):
@@ -124,8 +125,8 @@ class Stability(Provider):
     name = "stability"
     title = "Stability AI"
     documentation = (
-        "https://platform.stability.ai/docs/api-reference (its schemas, collected in "
-        "https://github.com/api-evangelist/stability-ai, 2026-11-22)",
+        "https://platform.stability.ai/docs/api-reference by its schemas in "
+        "https://github.com/api-evangelist/stability-ai (2026-11-22)",
         "https://github.com/Comfy-Org/ComfyUI comfy_api_nodes/apis/stability_api.py (2026-11-22)",
         "https://docs.litellm.ai/docs/providers/stability (2026-11-22)",
     )
@@ -163,25 +164,28 @@ class Stability(Provider):
     )
 
     def build_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
-        asked, service = order.asked, model.facts["service"]
+        asked, service = order.asked, model.facts.get("service", "sd3")
         fields = {
             "prompt": order.prompt,
-            "seed": str(seed_within(order.seeds[0], 1, MAX_SEED)),
             "output_format": asked.encoding.value,
         }
+        if model.spec.capabilities.seed:
+            fields["seed"] = str(seed_within(order.seeds[0], 1, MAX_SEED))
         if order.negative_prompt:
             fields["negative_prompt"] = order.negative_prompt
         if order.style is not None:
             fields["style_preset"] = order.style
         if service == "sd3":
-            fields |= {"model": order.model, "cfg_scale": str(order.guidance_scale)}
+            fields["model"] = order.model
+        if order.guidance_scale is not None:
+            fields["cfg_scale"] = str(order.guidance_scale)
         files = [file_part("image", picture.data) for picture in asked.images]
         if files:
             fields["strength"] = str(STRENGTH.default if asked.strength is None else asked.strength)
             if service == "sd3":
                 fields["mode"] = "image-to-image"
         else:
-            fields["aspect_ratio"] = model.facts["ratios"][order.size]
+            fields["aspect_ratio"] = nearest_ratio(order.size, model.facts.get("ratios", RATIOS))
         form = (*(Part(name, value) for name, value in fields.items()), *files)
         return Call("POST", f"/v2beta/stable-image/generate/{service}", form=form, headers={"accept": "image/*"})
 

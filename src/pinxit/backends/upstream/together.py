@@ -24,6 +24,7 @@ from pinxit.backends.upstream._provider import (
     data_url,
     micros,
     refusal,
+    seed_field,
 )
 from pinxit.errors import InvalidValue, PinxitError
 from pinxit.images.price import PriceList, PriceRule
@@ -64,7 +65,7 @@ def flux(
         "black-forest-labs",
         licence,
         created,
-        PriceList((PriceRule(micros(usd)), *prices)),
+        PriceList((PriceRule(micros(usd), further_micros=micros(usd)), *prices)),
     )
     return UpstreamModel(spec, facts={"pictures": pictures})
 
@@ -107,9 +108,8 @@ class Together(Provider):
             "n": len(order.seeds),
             "response_format": "base64",
             "output_format": "png" if asked.encoding is Encoding.PNG else "jpeg",
+            **seed_field("seed", order, model),
         }
-        if can.seed:
-            body["seed"] = order.seeds[0]
         if can.num_inference_steps is not None:
             body["steps"] = order.num_inference_steps
         if can.guidance_scale is not None:

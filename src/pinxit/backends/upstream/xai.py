@@ -2,7 +2,8 @@
 
 Special: sized by a ratio and `1k` or `2k`, always JPEG; edits are JSON with data URLs, `image` for one and `images` for
 several; the answer says what it cost, in ticks of which a dollar has ten thousand million. A picture that is painted
-and then refused by its moderation is billed all the same, and a wrong key comes as a 400.
+and then refused by its moderation is billed all the same; besides an error, that can be a 200 that leaves the picture
+out. A prompt that is refused can come as a 403, which names the operator's team, and a wrong key as a 400.
 
 No page says how many pixels a ratio has: the sizes here have about as many as the square, in sixteenths.
 """
@@ -21,6 +22,7 @@ from pinxit.backends.upstream._provider import (
     data_url,
     error_of_status,
     micros,
+    nearest_ratio,
     refusal,
 )
 from pinxit.errors import BackendUnavailable, InvalidValue, PinxitError
@@ -31,6 +33,7 @@ from pinxit.images.size import Size
 RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9", "2:3", "3:2", "9:20", "20:9", "1:2", "2:1")
 EDGES = {"1k": 1024, "2k": 2048}
 MODERATED = "content-moderated"
+PROMPT_REFUSED = "violates usage guidelines"
 OUT_OF_CREDIT = ("used all available credits", "monthly spending limit")
 TICKS_PER_MICRO = 10_000
 
@@ -74,10 +77,12 @@ class XAI(Provider):
     name = "xai"
     title = "xAI"
     documentation = (
-        "https://docs.x.ai/docs/models/grok-imagine-image-2.0 (2026-11-22, prices, by way of docs.laozhang.ai)",
+        "https://docs.x.ai/docs/models/grok-imagine-image-2.0 (prices, by way of docs.laozhang.ai, 2026-11-22)",
         "https://docs.x.ai/developers/debugging (2026-11-22)",
         "xai-sdk 1.21.0, xai_sdk/image.py (2026-11-22)",
         "https://github.com/vercel/ai, packages/xai/src/xai-image-model.ts, xai-error.ts (2026-11-22)",
+        "https://github.com/vercel/ai/issues/19168 (2026-11-22)",
+        "https://github.com/UKGovernmentBEIS/inspect_ai/pull/2267 (2026-11-22)",
     )
     base_url = "https://api.x.ai/v1"
     credential_variable = "XAI_API_KEY"
@@ -126,6 +131,9 @@ class XAI(Provider):
         return Call("POST", "/images/edits", json=body)
 
     def read_response(self, answer: Answer, order: PaintOrder) -> Step:
+        data = answer.json["data"]
+        if not data or not all(datum.get("b64_json") or datum.get("url") for datum in data):
+            raise refusal(self.title, stage="output")
         ticks = (answer.json.get("usage") or {}).get("cost_in_usd_ticks")
         return read_images(answer, cost_micros=None if ticks is None else round(ticks / TICKS_PER_MICRO))
 
@@ -134,6 +142,8 @@ class XAI(Provider):
         code, said = _code(answer), answer.message()
         if MODERATED in code:
             return refusal(self.title, said, stage="output")
+        if PROMPT_REFUSED in said:
+            return refusal(self.title)
         if "API key" in said:
             return BackendUnavailable(f"{self.title} does not accept this server's credential. Nothing was charged.")
         if any(words in said for words in OUT_OF_CREDIT):
@@ -148,10 +158,8 @@ class XAI(Provider):
 
 def nearest(size: Size) -> tuple[str, str]:
     """The ratio and the tier for a size that is not in the table."""
-    near = min(
-        TABLE, key=lambda one: (abs(one.width / one.height - size.width / size.height), abs(one.width - size.width))
-    )
-    return TABLE[near]
+    ratio = nearest_ratio(size, {name: pixels(EDGES["1k"], name) for name in RATIOS})
+    return ratio, "2k" if size.width * size.height > 2 * EDGES["1k"] ** 2 else "1k"
 
 
 def _code(answer: Answer) -> str:

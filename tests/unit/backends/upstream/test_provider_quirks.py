@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from PIL import Image, PngImagePlugin
 from reaching import files, order_of, paint, reaching
 from simulated import Outcome, Simulated, picture
@@ -19,7 +20,7 @@ from simulated_stability import SimulatedStability
 from strict import parts
 
 from pinxit.backends.interface import PaintOrder, PaintUsage
-from pinxit.backends.upstream._provider import Access, Answer, mask_part
+from pinxit.backends.upstream._provider import Access, Answer, mask_part, nearest_ratio
 from pinxit.backends.upstream.comfyui import PLAIN, ComfyUI, without_texts
 from pinxit.backends.upstream.fal import Fal
 from pinxit.errors import (
@@ -278,3 +279,34 @@ def test_the_workflow_is_taken_out_of_a_picture():
     with Image.open(io.BytesIO(bare)) as image:
         assert image.convert("RGB").getpixel((0, 0)) == (1, 2, 3)
     assert without_texts(b"no png") == b"no png"
+
+
+def test_the_ratio_of_the_most_similar_shape_is_found():
+    ratios = {"1:1": Size(1024, 1024), "16:9": Size(1344, 768), "9:16": Size(768, 1344)}
+    found = [nearest_ratio(Size(*sides), ratios) for sides in ((1000, 900), (2000, 1000), (100, 400))]
+    assert found == ["1:1", "16:9", "9:16"]
+
+
+class Endless(SimulatedComfyui):
+    """Says when a run is asked for, and never ends one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.polls_needed = 10**9
+        self.asked = asyncio.Event()
+
+    async def _history(self, request: web.Request) -> web.Response:
+        self.asked.set()
+        return await super()._history(request)
+
+
+async def test_a_run_that_nobody_wants_any_more_leaves_the_queue():
+    server = Endless()
+    async with reaching(server) as backend:
+        painting = asyncio.create_task(paint(backend, order_of(backend, CHECKPOINTS[0])))
+        await asyncio.wait_for(server.asked.wait(), 10)
+        painting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await painting
+    assert server.calls[-1].path == "/queue"
+    assert not server._runs

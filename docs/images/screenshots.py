@@ -1,0 +1,153 @@
+"""Takes the pictures of the console anew, with real ones in it: `make screenshots` (needs Debian's chromium)."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+HERE = Path(__file__).parent
+PINXIT = Path(sys.executable).with_name("pinxit")
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+PASSWORD = "only for these pictures"  # noqa: S105 - of a server that lives for a minute
+PICTURES = [
+    ("a slice of pizza", 1),
+    ("a friendly ghost", 1),
+    ("a sunflower", 1),
+    ("a hamburger", 1),
+    ("a glass of red wine", 2),
+    ("a robot", 4),
+]
+KEYS = [
+    {"name": "website", "budget_per_month": "25", "requests_per_minute": "60"},
+    {"name": "newsletter", "budget": "5", "expires_in_days": "90"},
+    {"name": "notebooks", "concurrency": "2"},
+]
+MODELS = """
+model_list:
+  - model_name: icons
+    description: Small pictures, quickly
+    params: {model: otter/otter-1, num_inference_steps: 16, size: 256x256}
+    prices: [{usd: 0.001}, {usd: 0.002, quality: high}]
+"""
+
+
+@dataclass
+class Server:
+    """A server that has been started for the first time."""
+
+    url: str
+    key: str
+    link: str
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """`pinxit serve` over a new folder, until the end of the block."""
+    (folder / "pinxit.yaml").write_text(MODELS)
+    command = [PINXIT, "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603
+        assert process.stdout is not None
+        said = ""
+        while "/console/join" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        try:
+            yield Server(
+                re.search(r"serves (\S+)", said)[1],  # type: ignore[index]
+                re.search(r"^  (sk-\S+)$", said, re.M)[1],  # type: ignore[index]
+                re.search(r"http\S+/console/join\S+", said)[0],  # type: ignore[index]
+            )
+        finally:
+            process.terminate()
+
+
+def furnish(server: Server, folder: Path) -> None:
+    """Some pictures and keys, as people would have them."""
+    for key in KEYS:
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in key.items()]
+        subprocess.run([PINXIT, "keys", "create", *options], cwd=folder, check=True, capture_output=True)  # noqa: S603
+    for model, (prompt, seed) in zip(["otter-1"] * 5 + ["icons"], PICTURES, strict=True):
+        body = {"model": model, "prompt": prompt, "seed": seed, "quality": "high", "size": "512x512"}
+        request = urllib.request.Request(  # noqa: S310 - our own server
+            f"{server.url}/v1/images/generations",
+            json.dumps(body).encode(),
+            {"authorization": server.key, "content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request) as answer:  # noqa: S310
+            answer.read()
+
+
+def join(page: Page, link: str) -> None:
+    page.goto(link)
+    page.fill("[name=name]", "ada@example.com")
+    page.fill("[name=password]", PASSWORD)
+    page.fill("[name=again]", PASSWORD)
+    page.click("button.primary")
+    page.wait_for_url("**/console/playground")
+
+
+def paint(page: Page, prompt: str, seed: int, n: int = 1) -> None:
+    page.fill("[name=prompt]", prompt)
+    page.fill("[name=seed]", str(seed))
+    page.fill("[name=n]", str(n))
+    before = page.locator("#results .result").count()
+    page.keyboard.press("Control+Enter")
+    page.locator("#results .result:not(.busy)").nth(before + n - 1).wait_for()
+
+
+def take(page: Page, name: str) -> None:
+    """Few colours are enough, and keep the repository small."""
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.quantize(192, dither=Image.Dither.NONE).save(HERE / f"console-{name}.png", optimize=True)
+
+
+def take_all(browser: Browser, server: Server) -> None:
+    first = browser.new_context(viewport=DESKTOP)
+    page = first.new_page()
+    join(page, server.link)
+    paint(page, "a fox, flat style", 2)
+    paint(page, "a rocket, 3d style", 1, n=2)
+    page.locator("h1").click()
+    take(page, "playground")
+    page.goto(f"{server.url}/console/keys")
+    take(page, "keys")
+    page.get_by_role("button", name="Create a key").click()
+    page.fill("dialog [name=name]", "photo booth")
+    page.get_by_role("button", name="Create", exact=True).click()
+    page.locator("#created").wait_for()
+    take(page, "key-created")
+    state = first.storage_state()
+    dark = browser.new_context(viewport=DESKTOP, color_scheme="dark", storage_state=state).new_page()
+    dark.goto(f"{server.url}/console/models", wait_until="networkidle")
+    take(dark, "models-dark")
+    phone = browser.new_context(viewport=PHONE, storage_state=state, device_scale_factor=2).new_page()
+    phone.goto(f"{server.url}/console/playground", wait_until="networkidle")
+    take(phone, "playground-phone")
+    night = browser.new_context(
+        viewport=PHONE, color_scheme="dark", storage_state=state, device_scale_factor=2
+    ).new_page()
+    night.goto(f"{server.url}/console/keys", wait_until="networkidle")
+    take(night, "keys-phone-dark")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server, sync_playwright() as playwright:
+        furnish(server, Path(name))
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        take_all(browser, server)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""Users of the console: how they join, sign in, are recognised, and go.
+
+Tokens of sessions and links are 256 random bits and kept as their SHA-256 only: who reads the database has no way in.
+"""
+
+import hashlib
+import hmac
+import math
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection
+
+from pinxit import accounts
+from pinxit.accounts import backoff, repository
+from pinxit.accounts.passwords import PasswordDesk
+from pinxit.accounts.user import MAX_PASSWORD_CHARACTERS, Link, Role, User, check_new_password, read_name
+from pinxit.database.interface import Database
+from pinxit.errors import AuthenticationFailed, InvalidValue, NotFound, RateLimited, StorageUnavailable
+from pinxit.ids import new_id
+
+log = structlog.get_logger(__name__)
+
+SESSION = timedelta(days=30)
+IDLE = timedelta(days=7)
+TOUCH = timedelta(minutes=5)
+"""When a session was last seen is as exact as this."""
+FIRST_LINK = timedelta(days=1)
+INVITATION = timedelta(days=7)
+MAX_NOTE_CHARACTERS = 200
+WRONG = "The name or the password is not right."
+LINK_OVER = "This link does not work any more: it has been used, withdrawn, or is too old."
+LAST_ADMIN = "Somebody has to be an admin; make another one first."
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What a browser gets: `token` is the session, `device` says that it has signed in before."""
+
+    user: User
+    token: str
+    device: str
+
+
+class UserService:
+    """All users of this installation. A session is looked up anew for every request, so that its end holds at once."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime], secret: bytes) -> None:
+        """`secret`: this installation's own; device cookies are signed with it."""
+        self._database = database
+        self._now = now
+        self._device_key = hmac.digest(secret, b"device cookies of the console", "sha256")
+        self._desk = PasswordDesk()
+
+    # --- joining ---
+
+    async def first_link(self) -> str | None:
+        """The token of a new link for the very first user, who becomes an admin; None if there is a user. Links made
+        for the first one before do not work any more.
+        """
+        now, token = self._now(), _new_token()
+        link = Link(new_id("link"), accounts.DEFAULT_ACCOUNT, Role.ADMIN, "", True, now, now + FIRST_LINK)
+
+        def unit(connection: Connection) -> bool:
+            if repository.any_user(connection):
+                return False
+            repository.delete_first_links(connection)
+            repository.insert_link(connection, link, _digest(token))
+            return True
+
+        return token if await self._database.write(unit) else None
+
+    async def invite(self, role: Role, *, account_id: str | None, note: str) -> tuple[Link, str]:
+        """A new link and its token. `account_id` None: who joins gets an account of their own.
+
+        Raises NotFound, InvalidValue.
+        """
+        if len(note) > MAX_NOTE_CHARACTERS:
+            raise InvalidValue(f"A note has at most {MAX_NOTE_CHARACTERS} characters.", param="note")
+        now, token = self._now(), _new_token()
+        link = Link(new_id("link"), account_id, role, note, False, now, now + INVITATION)
+
+        def unit(connection: Connection) -> None:
+            repository.delete_old_links(connection, now)
+            if account_id is not None:
+                accounts.require(connection, account_id)
+            repository.insert_link(connection, link, _digest(token))
+
+        await self._database.write(unit)
+        return link, token
+
+    async def get_link(self, token: str) -> Link:
+        """Raises NotFound if nobody can join by it."""
+        link = await self._database.read(
+            lambda connection: repository.find_link(connection, _digest(token), self._now())
+        )
+        if link is None:
+            raise NotFound(LINK_OVER)
+        return link
+
+    async def list_links(self) -> list[Link]:
+        return await self._database.read(lambda connection: repository.list_links(connection, self._now()))
+
+    async def withdraw(self, link_id: str) -> None:
+        """Withdrawing twice is no error."""
+        await self._database.write(lambda connection: repository.take_link(connection, link_id))
+
+    async def join(self, token: str, name: str, password: str) -> SignedIn:
+        """Join by a link, which then is used up. Raises NotFound, InvalidValue, Conflict, Overloaded."""
+        link, name = await self.get_link(token), read_name(name)
+        check_new_password(password, name)
+        hashed, now = await self._desk.hash(password), self._now()
+        session = _new_token()
+
+        def unit(connection: Connection) -> User:
+            if not repository.take_link(connection, link.id):
+                raise NotFound(LINK_OVER)
+            if link.is_first and repository.any_user(connection):
+                raise NotFound(LINK_OVER)
+            account_id = link.account_id or accounts.create(connection, name, now)
+            user = User(new_id("user"), account_id, name, link.role, now)
+            repository.insert_user(connection, user, hashed)
+            repository.insert_session(connection, _digest(session), user, now, now + SESSION)
+            return user
+
+        user = await self._database.write(unit)
+        log.info("user_joined", user_id=user.id, account_id=user.account_id, role=user.role.value)
+        return SignedIn(user, session, self._new_device(user.name))
+
+    # --- signing in and out ---
+
+    async def sign_in(self, name: str, password: str, *, address: str, device: str | None) -> SignedIn:
+        """`address`: of the client; `device`: what an earlier sign-in gave this browser.
+
+        Raises AuthenticationFailed, the same for a name that is not there, after the same time; RateLimited while
+        earlier failures keep it waiting; Overloaded.
+        """
+        name = _folded(name)
+        known_device = self._read_device(device, name)
+        who = backoff.parties(name, address, known_device)
+        now = self._now()
+        left = await self._database.write(lambda connection: backoff.claim(connection, who, now))
+        if left > timedelta(0):
+            seconds = math.ceil(left.total_seconds())
+            message = f"There were too many failed attempts. Try again in {_span(seconds)}."
+            raise RateLimited(message, retry_after_seconds=seconds)
+        found = await self._database.read(lambda connection: repository.find_user(connection, name))
+        user, hashed = found or (None, None)
+        fits = len(password) <= MAX_PASSWORD_CHARACTERS
+        if not (await self._desk.verify(password if fits else "", hashed) and fits) or user is None:
+            log.info("sign_in_failed", address=address)
+            raise AuthenticationFailed(WRONG)
+        token = _new_token()
+
+        def unit(connection: Connection) -> None:
+            backoff.forgive(connection, who, now)
+            repository.insert_session(connection, _digest(token), user, now, now + SESSION)
+
+        await self._database.write(unit)
+        log.info("user_signed_in", user_id=user.id)
+        return SignedIn(user, token, device if device and known_device else self._new_device(name))
+
+    async def find(self, token: str) -> User | None:
+        """Whose session this is; None if it is over, or never was."""
+        now, digest = self._now(), _digest(token)
+        found = await self._database.read(
+            lambda connection: repository.find_session(connection, digest, now, now - IDLE)
+        )
+        if found is None:
+            return None
+        user, seen_at = found
+        if now - seen_at > TOUCH:
+            await self._touch(digest, now)
+        return user
+
+    async def _touch(self, digest: str, now: datetime) -> None:
+        try:
+            await self._database.write(lambda connection: repository.touch_session(connection, digest, now))
+        except StorageUnavailable:
+            log.warning("session_last_seen_not_kept")
+
+    async def sign_out(self, token: str) -> None:
+        await self._database.write(lambda connection: repository.delete_session(connection, _digest(token)))
+
+    async def sign_out_everywhere(self, user: User) -> None:
+        await self._database.write(lambda connection: repository.delete_sessions(connection, user.id))
+
+    async def count_sessions(self, user: User) -> int:
+        return await self._database.read(lambda connection: repository.count_sessions(connection, user.id, self._now()))
+
+    async def change_password(self, user: User, old: str, new: str, *, address: str, device: str | None) -> SignedIn:
+        """All sessions of the user end, and a new one begins. Raises what `sign_in` raises, and InvalidValue."""
+        check_new_password(new, user.name)
+        try:
+            await self.sign_in(user.name, old, address=address, device=device)
+        except AuthenticationFailed as error:
+            raise InvalidValue("This is not your password.", param="old_password") from error
+        hashed, now, token = await self._desk.hash(new), self._now(), _new_token()
+
+        def unit(connection: Connection) -> None:
+            repository.set_password(connection, user.id, hashed)
+            repository.delete_sessions(connection, user.id)
+            repository.insert_session(connection, _digest(token), user, now, now + SESSION)
+
+        await self._database.write(unit)
+        log.info("password_changed", user_id=user.id)
+        return SignedIn(user, token, self._new_device(user.name))
+
+    # --- looking after users ---
+
+    async def list(self) -> "list[User]":
+        return await self._database.read(repository.list_users)
+
+    async def set_role(self, user_id: str, role: Role) -> None:
+        """Raises NotFound; InvalidValue for the last admin."""
+
+        def unit(connection: Connection) -> None:
+            _require_another_admin(connection, user_id, role)
+            repository.set_role(connection, user_id, role)
+
+        await self._database.write(unit)
+        log.info("role_changed", user_id=user_id, role=role.value)
+
+    async def remove(self, user_id: str) -> None:
+        """They cannot sign in any more, from this moment; the account and its keys and pictures stay.
+
+        Raises NotFound; InvalidValue for the last admin.
+        """
+
+        def unit(connection: Connection) -> None:
+            _require_another_admin(connection, user_id, None)
+            repository.delete_user(connection, user_id)
+
+        await self._database.write(unit)
+        log.info("user_removed", user_id=user_id)
+
+    # --- for an operator at the machine itself ---
+
+    async def create(self, name: str, password: str, *, role: Role, account_id: str | None) -> User:
+        """`account_id` None: a new one of their own. Raises InvalidValue, NotFound, Conflict."""
+        name = read_name(name)
+        check_new_password(password, name)
+        hashed, now = await self._desk.hash(password), self._now()
+
+        def unit(connection: Connection) -> User:
+            if account_id is not None:
+                accounts.require(connection, account_id)
+            user = User(new_id("user"), account_id or accounts.create(connection, name, now), name, role, now)
+            repository.insert_user(connection, user, hashed)
+            return user
+
+        return await self._database.write(unit)
+
+    async def set_password(self, name: str, password: str) -> User:
+        """All sessions end, and earlier failures are forgotten. Raises NotFound, InvalidValue."""
+        name = _folded(name)
+        check_new_password(password, name)
+        hashed = await self._desk.hash(password)
+
+        def unit(connection: Connection) -> User:
+            found = repository.find_user(connection, name)
+            if found is None:
+                raise NotFound("There is nobody with this name.", param="name")
+            user = found[0]
+            repository.set_password(connection, user.id, hashed)
+            repository.delete_sessions(connection, user.id)
+            backoff.forget_name(connection, name)
+            return user
+
+        return await self._database.write(unit)
+
+    # --- device cookies ---
+
+    def _new_device(self, name: str) -> str:
+        nonce = secrets.token_urlsafe(16)
+        return f"{nonce}.{self._device_mark(nonce, name)}"
+
+    def _read_device(self, cookie: str | None, name: str) -> str | None:
+        nonce, _, mark = (cookie or "").partition(".")
+        is_genuine = hmac.compare_digest(mark.encode("utf-8", "replace"), self._device_mark(nonce, name).encode())
+        return nonce if nonce and is_genuine else None
+
+    def _device_mark(self, nonce: str, name: str) -> str:
+        return hmac.new(self._device_key, f"{nonce}\0{name}".encode("utf-8", "replace"), "sha256").hexdigest()
+
+
+def _require_another_admin(connection: Connection, user_id: str, role: Role | None) -> None:
+    admins = repository.lock_admins(connection)
+    user = repository.find_user_by_id(connection, user_id)
+    if user is None:
+        raise NotFound("There is no such user.")
+    if user.is_admin and role is not Role.ADMIN and admins == 1:
+        raise InvalidValue(LAST_ADMIN, param="role")
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _folded(name: str) -> str:
+    """As it would be kept; a name that nobody can have is nobody's."""
+    try:
+        return read_name(name)
+    except InvalidValue:
+        return ""
+
+
+def _span(seconds: int) -> str:
+    return f"{seconds} seconds" if seconds < 90 else f"{math.ceil(seconds / 60)} minutes"

@@ -1,0 +1,1 @@
+"""The web pages under `/console`: a door like `pinxit.api`, to the same services."""

@@ -1,0 +1,92 @@
+"""The console's route table and nothing else: path → handler, and who may use it."""
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pinxit.api.context import Services
+from pinxit.console.door import Door, For, Handler
+from pinxit.console.entrance import Entrance
+from pinxit.console.keys import Keys
+from pinxit.console.models import Models
+from pinxit.console.people import People
+from pinxit.console.playground import Playground, PlaygroundEndpoint
+from pinxit.console.rendering import Pages, Static
+from pinxit.console.visit import Visit
+from pinxit.errors import NotFound
+
+
+def console_routes(services: Services) -> list[BaseRoute]:
+    """Every route under `/console`, and `/` for browsers."""
+    static = Static()
+    pages = Pages(static)
+    door = Door(services, pages)
+    playground = Playground(pages)
+    entrance, people, keys, models = Entrance(pages), People(pages), Keys(pages), Models(pages, static)
+
+    async def static_file(request: Request) -> Response:
+        name, version = request.path_params["name"], request.query_params.get("v")
+        response = static.response(name, version, request.headers.get("if-none-match"))
+        if response is None:
+            raise NotFound("There is nothing at this path.")
+        return response
+
+    async def nothing(visit: Visit) -> Response:
+        if visit.request.path_params["path"] == "":
+            return RedirectResponse("/console", 303)
+        raise NotFound("The console has no page at this address.")
+
+    def get(path: str, handler: Handler, who: For) -> Route:
+        return _route("GET", path, door.endpoint(handler, who))
+
+    def post(path: str, handler: Handler, who: For) -> Route:
+        return _route("POST", path, door.endpoint(handler, who))
+
+    return [
+        Route("/", _root, methods=["GET"], name="root"),
+        Route("/console/static/{name}", static_file, methods=["GET"], name="static"),
+        get("/console", entrance.home, For.USERS),
+        get("/console/sign-in", entrance.show_sign_in, For.ANYBODY),
+        post("/console/sign-in", entrance.sign_in, For.ANYBODY),
+        get("/console/join", entrance.show_join, For.ANYBODY),
+        post("/console/join", entrance.join, For.ANYBODY),
+        post("/console/sign-out", entrance.sign_out, For.USERS),
+        get("/console/profile", entrance.show_profile, For.USERS),
+        post("/console/profile/password", entrance.change_password, For.USERS),
+        post("/console/profile/sign-out-everywhere", entrance.sign_out_everywhere, For.USERS),
+        get("/console/playground", playground.show, For.USERS),
+        _route("POST", "/console/playground/generations", door.for_scripts(PlaygroundEndpoint(services))),
+        get("/console/keys", keys.show, For.USERS),
+        post("/console/keys", keys.create, For.USERS),
+        get("/console/keys/{key_id:id}", keys.show_one, For.USERS),
+        post("/console/keys/{key_id:id}", keys.change, For.USERS),
+        post("/console/keys/{key_id:id}/{action}", keys.act, For.USERS),
+        get("/console/models", models.show, For.USERS),
+        get("/console/people", people.show, For.ADMINS),
+        post("/console/people/invite", people.invite, For.ADMINS),
+        post("/console/people/links/{link_id:id}/withdraw", people.withdraw, For.ADMINS),
+        post("/console/people/{user_id:id}/role", people.set_role, For.ADMINS),
+        post("/console/people/{user_id:id}/remove", people.remove, For.ADMINS),
+        get("/console/{path:path}", nothing, For.USERS),
+    ]
+
+
+async def _root(request: Request) -> Response:
+    """A browser is led to the console; a client of the API has nothing to look for here."""
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/console", 303)
+    raise NotFound("There is nothing at this path.")
+
+
+def _route(method: str, path: str, endpoint: ASGIApp) -> Route:
+    """Starlette takes a function for a handler of requests, and anything else for an ASGI application."""
+    return Route(path, _Endpoint(endpoint), methods=[method], name=f"{method} {path}")
+
+
+class _Endpoint:
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
