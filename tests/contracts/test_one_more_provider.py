@@ -45,7 +45,8 @@ class Acme(Provider):
     )
 
     def build_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
-        return Call("POST", "/paint", json={"text": order.prompt, "width": order.size.width, "height": order.size.height})
+        size = {"width": order.size.width, "height": order.size.height}
+        return Call("POST", "/paint", json={"text": order.prompt, **size})
 
     def read_response(self, answer: Answer, order: PaintOrder) -> Step:
         return Done([Picture(data=answer.body)])
@@ -72,7 +73,9 @@ async def acme_url() -> Iterator[str]:
         if request.headers.get("authorization") != "Bearer the-key-of-acme":
             return web.Response(status=401)
         asked = await request.json()
-        return web.Response(body=picture(asked["width"], asked["height"], "png", asked["text"]), content_type="image/png")
+        return web.Response(
+            body=picture(asked["width"], asked["height"], "png", asked["text"]), content_type="image/png"
+        )
 
     app = web.Application()
     app.add_routes([web.post("/paint", paint)])

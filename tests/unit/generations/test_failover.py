@@ -111,7 +111,7 @@ async def test_an_order_that_is_far_away_when_the_server_stops_is_in_doubt(make_
     async with failing(make_front, timeout_seconds=60) as there:
         await there.proxy.become(Fault.SILENCE)
         asked = asyncio.create_task(generate(there))
-        while not there.proxy.requests:  # noqa: ASYNC110 - the proxy is no part of the house
+        while not there.proxy.requests:
             await asyncio.sleep(0.005)
         await stop(there)
         assert (await asked).status_code == 504
@@ -123,7 +123,7 @@ async def test_an_order_that_waits_to_be_sent_again_when_the_server_stops_is_not
     async with failing(make_front, timeout_seconds=60) as there:
         await there.proxy.become(Fault.ERROR)
         asked = asyncio.create_task(generate(there))
-        while not there.router.standings() or not there.router.standings()[0].failures:  # noqa: ASYNC110 - as above
+        while not there.router.standings() or not there.router.standings()[0].failures:
             await asyncio.sleep(0.005)
         await stop(there)
         assert (await asked).status_code == 503

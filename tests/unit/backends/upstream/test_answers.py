@@ -50,7 +50,9 @@ def whole(answer: Answer, found: Any) -> Any:
 )
 @example({'x"b64_json': LONG}, None, (",", ":"), False, False)
 @example({"b64_json": [LONG, LONG]}, 2, (",", ":"), False, True)
-@example({"prompt": '"b64_json":"' + LONG, "b64_json": LONG + '"', "z": {"b64_json": LONG}}, None, (",", ":"), True, True)
+@example(
+    {"prompt": '"b64_json":"' + LONG, "b64_json": LONG + '"', "z": {"b64_json": LONG}}, None, (",", ":"), True, True
+)
 def test_it_is_what_parsing_all_of_it_gives(
     document: Any, indent: Any, separators: tuple[str, str], is_ascii: bool, escapes_slashes: bool
 ):
