@@ -61,7 +61,7 @@ TABLE = {
     Fault.WRONG_BASE64: PAINTED_NONSENSE,
     Fault.CUT_PICTURE: PAINTED_NONSENSE,
 }
-PASSING = {Fault.NONE, Fault.FLAPPING, Fault.BUSY_FOR_A_MOMENT}
+PASSING = {Fault.NONE, Fault.LAST_RESET, Fault.FLAPPING, Fault.BUSY_FOR_A_MOMENT}
 """After which a repeat has its picture."""
 
 

@@ -92,10 +92,17 @@ def open_sockets() -> int:
 
 @asynccontextmanager
 async def failing(
-    make_front: MakeFront, *, both: bool = False, credits: int = CREDITS_MICROS, **options: Any
+    make_front: MakeFront,
+    *,
+    both: bool = False,
+    credits: int = CREDITS_MICROS,
+    healthy_micros: int = UPSTREAM_MICROS,
+    **options: Any,
 ) -> AsyncIterator[Failing]:
-    """`both`: the model can be painted by the healthy upstream too, after the faulty one; `options` of the faulty
-    provider; those that begin with `house_` are settings.
+    """`both`: the model can be painted by the healthy upstream too, after the faulty one; `healthy_micros`: what that
+    one costs; `options` of the faulty provider; those that begin with `house_` are settings.
+
+    Besides `far` and `other` there is the model `at-cost`, which has no price but its painter's.
     """
     house = {name.removeprefix("house_"): options.pop(name) for name in list(options) if name.startswith("house_")}
     async with AsyncExitStack() as stack:
@@ -109,11 +116,12 @@ async def failing(
             providers={
                 "faulty": _provider(proxy.url, timeout_seconds=0.4, connect_seconds=0.2, max_answer_bytes=MIB)
                 | options,
-                "healthy": _provider(healthy.url, timeout_seconds=20),
+                "healthy": _provider(healthy.url, healthy_micros, timeout_seconds=20),
             },
             model_list=[
                 _model("far", "faulty", *(["healthy"] if both else [])),
                 _model("other", "healthy"),
+                _model("at-cost", "faulty", "healthy", is_priced=False),
             ],
             default_model="far",
             **house,
@@ -125,14 +133,14 @@ async def failing(
         yield Failing(front, proxy, faulty, healthy)
 
 
-def _provider(url: str, **more: Any) -> dict[str, Any]:
-    model = {"id": "flux.1-dev", "sizes": [SIZE], "prices": [{"usd": UPSTREAM_MICROS / 1e6}], "seed": True}
+def _provider(url: str, micros: int = UPSTREAM_MICROS, **more: Any) -> dict[str, Any]:
+    model = {"id": "flux.1-dev", "sizes": [SIZE], "prices": [{"usd": micros / 1e6}], "seed": True}
     return {"kind": "openai_compatible", "base_url": f"{url}/v1", "models": [model], **more}
 
 
-def _model(name: str, *backends: str) -> dict[str, Any]:
+def _model(name: str, *backends: str, is_priced: bool = True) -> dict[str, Any]:
     return {
         "model_name": name,
         "backends": [{"model": f"{backend}/flux.1-dev"} for backend in backends],
-        "prices": [{"usd": PRICE_MICROS / 1e6}],
+        "prices": [{"usd": PRICE_MICROS / 1e6}] if is_priced else [],
     }

@@ -1,7 +1,7 @@
 """An upstream that fails in every way that we know of: raw TCP on loopback before a simulated provider.
 
 The proxy itself reads a request and passes it on, so that the simulated provider counts what would be on the bill; then
-it spoils the answer. Each `Fault` says how. What has a size is sent as fast as it is taken, and `sent_bytes` counts it.
+it spoils the answer. Each `Fault` says how. What has a size is sent as fast as it is taken; `sent_bytes` counts it.
 """
 
 import asyncio
@@ -36,6 +36,8 @@ class Fault(StrEnum):
     """RST once the whole request has been read."""
     RESET_IN_BODY = "reset in the body"
     """RST after half of the answer."""
+    LAST_RESET = "last reset"
+    """RST in the body of every third answer."""
     CUT_JSON = "cut JSON"
     """Half of the document, as a whole HTTP answer."""
     HTML = "HTML"
@@ -187,18 +189,21 @@ class FaultProxy:
             case Fault.PIXEL_BOMB:
                 writer.write(_message(_with_base64(base64.b64encode(_wide_png(20_000)))))
             case _:
-                return await self._spoil(await self._pass_on(request), writer)
+                number = self.requests
+                return await self._spoil(await self._pass_on(request), number, writer)
         return True
 
-    async def _spoil(self, answer: bytes, writer: asyncio.StreamWriter) -> bool:
-        """Send the true answer, of work that was done, as the fault says."""
+    async def _spoil(self, answer: bytes, number: int, writer: asyncio.StreamWriter) -> bool:
+        """Send the true answer to request `number`, of work that was done, as the fault says."""
         head, _, body = answer.partition(b"\r\n\r\n")
         match self.fault:
             case Fault.SLOW:
                 for place in range(len(answer)):
                     await self._send(writer, answer[place : place + 1])
                     await asyncio.sleep(1)
-            case Fault.RESET_IN_BODY:
+            case Fault.LAST_RESET if number % 3:
+                await self._send(writer, answer)
+            case Fault.RESET_IN_BODY | Fault.LAST_RESET:
                 await self._send(writer, head + b"\r\n\r\n" + body[: len(body) // 2])
                 _reset(writer)
                 return False

@@ -92,6 +92,8 @@ class Router:
         ordered = self._sorted(left, Sort(wish.sort) if wish.sort else sort, sticky_to)
         if wish.order:
             ordered.sort(key=lambda found: _place(found.backend, wish.order))
+            if not wish.allow_fallbacks:  # the client has named the one it wants, well or not
+                return ordered[:1]
         now = self._clock()
         ordered.sort(key=lambda found: self._of(found.key).breaker.seconds_left(now) > 0)
         return ordered if wish.allow_fallbacks else ordered[:1]
