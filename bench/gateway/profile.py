@@ -38,7 +38,7 @@ def main() -> None:
         loading.start()
         time.sleep(1)
         samples = arguments.work / "samples"
-        command = [arguments.py_spy, "record", "--rate", "200", "--format", "raw", "--threads"]
+        command = [arguments.py_spy, "record", "--rate", "500", "--format", "raw", "--threads"]
         command += ["--gil"] if arguments.gil else []
         command += ["--duration", str(arguments.seconds), "--pid", str(pinxit.pid), "--output", str(samples)]
         subprocess.run(command, check=True, capture_output=True)
