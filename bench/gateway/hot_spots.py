@@ -1,6 +1,6 @@
 """Where Pinxit's time goes under one cell: py-spy's samples by function, of all threads that are running.
 
-python bench/gateway/profile.py [--cell large:16] [--seconds 6] [--ask '{"store": false}'] [--py-spy PATH]
+python bench/gateway/hot_spots.py [--cell large:16] [--seconds 6] [--ask '{"store": false}'] [--py-spy PATH]
 """
 
 import argparse
