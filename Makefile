@@ -72,6 +72,17 @@ test-clients: $(VENV)/.dev  ## clients that people have, unchanged, against a re
 bench: $(VENV)/.dev  ## what group commit is worth on this disk (ARGS="--sync-milliseconds 4" …)
 	@$(BIN)/python bench/group_commit.py $(ARGS)
 
+LITELLM := build/bench/litellm
+
+$(LITELLM)/.ready: bench/gateway/litellm.in
+	@$(PYTHON) -m venv $(LITELLM)
+	@$(LITELLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r $<
+	@touch $@
+
+.PHONY: bench-gateway
+bench-gateway: $(VENV)/.dev $(LITELLM)/.ready  ## Pinxit beside LiteLLM, nginx and the bare upstream (needs cc, wrk, nginx)
+	@$(BIN)/python bench/gateway/compare.py $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev  ## format, lint, strict types, import contracts
 	@$(BIN)/ruff format --check .

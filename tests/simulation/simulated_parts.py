@@ -126,7 +126,7 @@ class SimulatedDatabase(_Acting, Database):
 class SimulatedStorage(_Acting, Storage):
     """The world's disk: a `.part` first, then the whole file under its name, then the promise that it stays."""
 
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes, *, is_read_soon: bool = True) -> None:
         future = self._promise()
         self._later(self._write_part, key, data, future)
         await future

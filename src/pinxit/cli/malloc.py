@@ -8,11 +8,24 @@ encoded in as many threads: two arenas serve them all, for they take turns anywa
 """
 
 import ctypes
+import gc
 import platform
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 _ARENAS = 2
 _MIB = 1024 * 1024
+
+
+_NEW_OBJECTS = 20_000
+"""More than one order makes, so that most die before the collector looks at them. Python's own 700 is for programs with
+little to do: it had a tenth of the time that a small order took."""
+
+
+def collect_less_often() -> None:
+    """Spare Python's collector of cycles what is there for as long as the process: call it when all is built."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS, 20, 20)
 
 
 def keep_large_buffers() -> bool:

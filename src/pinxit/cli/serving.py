@@ -11,6 +11,7 @@ import uvicorn
 
 from pinxit.api.guard import GuardLimits, guarded_protocol
 from pinxit.app import House, create_app
+from pinxit.cli.malloc import collect_less_often
 from pinxit.errors import StartupError
 from pinxit.settings import Settings
 
@@ -87,6 +88,7 @@ def run_server(
             timeout_graceful_shutdown=settings.shutdown_grace_seconds + ANSWER_SECONDS,
         )
     )
+    collect_less_often()
     server.run(sockets=[listener])
     if not server.started:
         raise StartupError("The server could not start; the log above says why.")

@@ -344,7 +344,7 @@ class Studio:
         storage_key = ""
         if request.store:
             storage_key = generation.storage_keys[index]
-            await self._library.keep(storage_key, data)
+            await self._library.keep(storage_key, data, is_read_soon=request.delivery.has_url)
         painting.painters[index] = order
         painting.images[index] = Image(
             id=new_id("img"),

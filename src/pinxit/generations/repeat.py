@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 
 from pinxit.errors import InvalidRequest
@@ -15,6 +15,9 @@ ADOPTION = timedelta(seconds=120)
 """How long after its client left an order can be taken over by a retry without a key."""
 
 _KEY = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}", re.ASCII)
+
+
+_PLAIN_FIELDS = tuple(found.name for found in fields(ImageRequest) if found.name not in ("images", "mask", "routing"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ def check_key(key: str) -> str:
 
 def fingerprint(request: ImageRequest) -> str:
     """SHA-256 in hex of the order as it was understood, never of raw bytes: a retried body may be written otherwise."""
-    facts = asdict(replace(request, images=(), mask=None))
-    del facts["images"], facts["mask"]
+    facts = {name: getattr(request, name) for name in _PLAIN_FIELDS}
+    facts["routing"] = asdict(request.routing)
     for later, usual in (("routing", ANYWHERE), ("fallback_models", ())):  # fields that fingerprints once did not have
         if getattr(request, later) == usual:
             del facts[later]

@@ -41,9 +41,12 @@ class Library:
         if free is not None and free < self._min_free_bytes:
             raise StorageUnavailable("The server's disk is full: nothing was painted or charged.")
 
-    async def keep(self, storage_key: str, data: bytes) -> None:
-        """Store the bytes for good. Raises StorageUnavailable."""
-        await self._storage.put(storage_key, data)
+    async def keep(self, storage_key: str, data: bytes, *, is_read_soon: bool = True) -> None:
+        """Store the bytes for good. `is_read_soon`: whether somebody will fetch them in a moment.
+
+        Raises StorageUnavailable.
+        """
+        await self._storage.put(storage_key, data, is_read_soon=is_read_soon)
 
     async def discard(self, storage_keys: list[str]) -> None:
         """Remove files that no row will ever name. Raises StorageUnavailable."""

@@ -11,8 +11,9 @@ class Storage(ABC):
     """Bytes under keys like `generated/pinxit_<uuid4>.png`. Keys come from our own rows, never from a request."""
 
     @abstractmethod
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes, *, is_read_soon: bool = True) -> None:
         """Keep `data` for good: when this returns, a power cut does not lose it, and no reader ever saw half of it.
+        `is_read_soon`: whether it is worth having at hand.
 
         Raises StorageUnavailable; then nothing is there under `key`.
         """

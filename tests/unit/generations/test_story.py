@@ -524,10 +524,10 @@ async def test_stopping_while_a_picture_is_written_leaves_no_file(front: Front, 
     writing, go_on = threading.Event(), threading.Event()
     real = local._write_durably
 
-    def slow(path: Path, data: bytes) -> None:
+    def slow(path: Path, data: bytes, is_read_soon: bool) -> None:
         writing.set()
         assert go_on.wait(10)
-        real(path, data)
+        real(path, data, is_read_soon)
 
     monkeypatch.setattr(local, "_write_durably", slow)
     painting = asyncio.create_task(front.generate({"x-pinxit-generation": ID}))

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,35 @@ async def test_what_is_put_can_be_got(storage: LocalStorage, root: Path):
     assert await storage.get(KEY) == data
     assert files(root) == [PLACE]
     assert (root / PLACE).stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("length", [1, 256 * 1024 - 1, 256 * 1024, 1024 * 1024 + 1, 5 * 1024 * 1024 + 4095])
+async def test_what_is_not_read_soon_is_kept_just_so(storage: LocalStorage, length: int):
+    data = random.Random(length).randbytes(length)
+    await storage.put(KEY, data, is_read_soon=False)
+    assert await storage.get(KEY) == data
+    await storage.put(KEY, data[::-1], is_read_soon=False)
+    assert await storage.get(KEY) == data[::-1]
+
+
+@pytest.mark.parametrize("written", [None, 0, 4096, 128 * 1024])
+async def test_a_disk_that_takes_no_whole_blocks(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, written: int | None
+):
+    """The first write is refused, or takes less than it was given."""
+    data, real, first = random.Random(1).randbytes(500_000), os.write, [True]
+
+    def reluctant(descriptor: int, view: memoryview) -> int:
+        if not first:
+            return real(descriptor, view)
+        first.clear()
+        if written is None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(descriptor, view[:written])
+
+    monkeypatch.setattr(os, "write", reluctant)
+    await storage.put(KEY, data, is_read_soon=False)
+    assert await storage.get(KEY) == data
 
 
 async def test_an_empty_file_is_a_file(storage: LocalStorage):

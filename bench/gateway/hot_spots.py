@@ -1,6 +1,6 @@
 """Where Pinxit's time goes under one cell: py-spy's samples by function, of all threads that are running.
 
-python bench/gateway/profile.py [--cell large:16] [--seconds 6] [--ask '{"store": false}'] [--py-spy PATH]
+python bench/gateway/hot_spots.py [--cell large:16] [--seconds 6] [--ask '{"store": false}'] [--py-spy PATH]
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> None:
         loading.start()
         time.sleep(1)
         samples = arguments.work / "samples"
-        command = [arguments.py_spy, "record", "--rate", "200", "--format", "raw", "--threads"]
+        command = [arguments.py_spy, "record", "--rate", "500", "--format", "raw", "--threads"]
         command += ["--gil"] if arguments.gil else []
         command += ["--duration", str(arguments.seconds), "--pid", str(pinxit.pid), "--output", str(samples)]
         subprocess.run(command, check=True, capture_output=True)
