@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from pinxit.console.rendering import Pages, moment
 from pinxit.console.visit import Visit
+from pinxit.images.size import Size
 from pinxit.keys.model import Scope
 from pinxit.ledger.dollars import to_text
-from pinxit.library.image import Image
 from pinxit.library.search import WITHOUT_KEY, Found, Search, StoredImage, words_of
 
 GALLERY = "/console/gallery"
@@ -163,33 +163,34 @@ def _facts(visit: Visit, stored: StoredImage, keys: Mapping[str, str]) -> dict[s
         "name": f"{_file_name(order.prompt)}-{image.seed}.{image.encoding.value}",
         "width": image.size.width,
         "height": image.size.height,
-        "rows": _rows(image),
+        "rows": rows_of(image.size),
         "prompt": order.prompt,
         "when": moment(image.created_at),
-        "facts": {
-            "Model": order.model,
-            "Size": f"{image.size.width} × {image.size.height}",
-            "Seed": str(image.seed),
-            "Quality": str(kept.get("quality") or ""),
-            "Steps": str(kept.get("num_inference_steps") or ""),
-            "Guidance": str(kept.get("guidance_scale") or ""),
-            "Style": kept.get("style") or "",
-            "Without": kept.get("negative_prompt") or "",
-            "Ground": "transparent" if kept.get("background") == "transparent" else "",
-            "Made from": "other pictures" if "input_sha256" in kept else "",
-            "File": f"{image.encoding.value.upper()}, {_amount(image.size_bytes)}",
-            "Painted in": f"{image.seconds:.1f} s",
-            "Price": "" if price is None else f"${to_text(price)}" if price else "free",
-            "Key": keys.get(order.api_key_id, "another") if order.api_key_id else "none: console or command line",
-            "Order": order.id,
-            "SHA-256": image.sha256,
-        },
+        "said": f"{image.created_at:%d %B %Y, %H:%M} UTC",
+        "facts": [
+            ("Model", order.model),
+            ("Size", f"{image.size.width} × {image.size.height}"),
+            ("Seed", str(image.seed)),
+            ("Quality", str(kept.get("quality") or "")),
+            ("Steps", str(kept.get("num_inference_steps") or "")),
+            ("Guidance", str(kept.get("guidance_scale") or "")),
+            ("Style", kept.get("style") or ""),
+            ("Without", kept.get("negative_prompt") or ""),
+            ("Ground", "transparent" if kept.get("background") == "transparent" else ""),
+            ("Made from", "other pictures" if "input_sha256" in kept else ""),
+            ("File", f"{image.encoding.value.upper()}, {_amount(image.size_bytes)}"),
+            ("Painted in", f"{image.seconds:.1f} s"),
+            ("Price", "" if price is None else f"${to_text(price)}" if price else "free"),
+            ("Key", keys.get(order.api_key_id, "another") if order.api_key_id else "none: console or command line"),
+            ("Order", order.id),
+            ("SHA-256", image.sha256),
+        ],
     }
 
 
-def _rows(image: Image) -> int:
-    """How many of the grid's rows the picture takes, from very wide to very tall."""
-    return min(3 * ROWS_A_COLUMN, max(ROWS_A_COLUMN // 3, round(ROWS_A_COLUMN * image.size.height / image.size.width)))
+def rows_of(size: Size) -> int:
+    """How many of the grid's rows a picture takes, from very wide to very tall."""
+    return min(3 * ROWS_A_COLUMN, max(ROWS_A_COLUMN // 3, round(ROWS_A_COLUMN * size.height / size.width)))
 
 
 def _file_name(prompt: str) -> str:

@@ -105,7 +105,7 @@ function show(tile) {
   when.textContent = new Date(picture.when).toLocaleString();
   const facts = find("[data-facts]", lightbox);
   facts.replaceChildren(facts.firstElementChild);
-  for (const [name, value] of Object.entries(picture.facts)) {
+  for (const [name, value] of picture.facts) {
     const className = ["Order", "SHA-256"].includes(name) ? "mono" : "";
     if (value) facts.append(make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value, className })));
   }
