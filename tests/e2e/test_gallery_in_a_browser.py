@@ -1,10 +1,11 @@
 """The gallery as people use it, in a real browser. Whatever the browser complains of fails the test."""
 
 import json
+from typing import Any
 
 import pytest
 
-from browser import PHONE, Browser, chromium, listening
+from browser import PHONE, Browser, Window, chromium, listening
 from front import Front
 from quick_passwords import _quick_passwords
 from visitor import Visitor, visitor_as
@@ -12,10 +13,10 @@ from visitor import Visitor, visitor_as
 __all__ = ["_quick_passwords"]
 
 pytestmark = pytest.mark.system("chromium")
-SIZES = ("256x256", "512x512", "1024x1024")
 
 
-async def window_of(browser: Browser, ada: Visitor, address: str, **options):
+async def window_of(browser: Browser, ada: Visitor, address: str, **options: Any) -> Window:
+    """A window in which this visitor is signed in already."""
     cookie = {"name": "pinxit_session", "value": ada.session, "url": address, "sameSite": "Strict"}
     window = await browser.window(**options)
     await window.context.add_cookies([cookie])
@@ -35,7 +36,7 @@ async def test_looking_through_looking_at_and_taking_away(front: Front):
         assert await tiles.count() == 48
         # The way on fails once, and says so.
         await page.route("**/console/gallery/pictures*", lambda route: route.abort())
-        await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await window.run("scrollTo(0, document.body.scrollHeight)")
         await page.get_by_role("link", name="Try again").wait_for()
         await page.unroute("**/console/gallery/pictures*")
         (complaint,) = {*window.complaints}
@@ -50,7 +51,7 @@ async def test_looking_through_looking_at_and_taking_away(front: Front):
         await tiles.nth(60).focus()
         await page.keyboard.press("Enter")
         large = page.locator("#large")
-        await page.wait_for_function("document.querySelector('#large').naturalWidth === 256")
+        await window.run("document.querySelector('#large').decode()")
         assert await large.get_attribute("alt") == "the very first"
         assert await page.get_by_role("button", name="Older picture").is_disabled()
         assert "77" in await page.locator("#lightbox .facts").inner_text()
@@ -65,7 +66,7 @@ async def test_looking_through_looking_at_and_taking_away(front: Front):
         assert await large.get_attribute("alt") == "the very first", "the next one takes its place"
         assert await tiles.count() == 60
         await page.keyboard.press("Escape")
-        assert await page.evaluate("document.activeElement === [...document.querySelectorAll('.tile')].at(-1)")
+        assert await window.run("document.activeElement === [...document.querySelectorAll('.tile')].at(-1)")
         assert len(front.files()) == 60
 
         await page.get_by_label("Words of the prompt").fill("VERY first")
@@ -81,20 +82,16 @@ async def test_looking_through_looking_at_and_taking_away(front: Front):
         assert (shown["prompt"], shown["seed"], shown["size"]) == ("the very first", 77, "256x256")
         assert window.complaints == []
 
-
-async def test_on_a_phone_in_the_dark(front: Front):
-    ada = await visitor_as(front, "ada", account_id="acct_default")
-    for size in SIZES:
-        await front.generate(prompt="a long prompt " * 40, size=size)
-    async with listening(front) as address, chromium() as browser:
+        # On a phone, in the dark, with as long a prompt as people write.
+        await front.generate(prompt="a long prompt " * 40, size="1024x1024")
         options = {"viewport": PHONE, "has_touch": True, "is_mobile": True, "color_scheme": "dark"}
-        window = await window_of(browser, ada, address, **options)
-        await window.open(f"{address}/console/gallery")
-        href = await window.page.locator(".tile").first.get_attribute("href")
-        await window.page.locator(".tile").first.tap()
-        assert await window.violations() == []
-        assert not await window.is_wider_than_the_window()
-        await window.open(f"{address}{href}")
-        assert await window.violations() == []
-        assert not await window.is_wider_than_the_window()
-        assert window.complaints == []
+        phone = await window_of(browser, ada, address, **options)
+        await phone.open(f"{address}/console/gallery")
+        href = await phone.page.locator(".tile").first.get_attribute("href")
+        await phone.page.locator(".tile").first.tap()
+        assert await phone.violations() == []
+        assert not await phone.is_wider_than_the_window()
+        await phone.open(f"{address}{href}")
+        assert await phone.violations() == []
+        assert not await phone.is_wider_than_the_window()
+        assert phone.complaints == []
