@@ -120,6 +120,11 @@ def take_all(browser: Browser, server: Server) -> None:
     paint(page, "a rocket, 3d style", 1, n=2)
     page.locator("h1").click()
     take(page, "playground")
+    page.goto(f"{server.url}/console/gallery", wait_until="networkidle")
+    take(page, "gallery")
+    page.locator(".tile").first.click()
+    page.wait_for_load_state("networkidle")
+    take(page, "picture")
     page.goto(f"{server.url}/console/keys")
     take(page, "keys")
     page.get_by_role("button", name="Create a key").click()
@@ -137,6 +142,8 @@ def take_all(browser: Browser, server: Server) -> None:
     night = browser.new_context(
         viewport=PHONE, color_scheme="dark", storage_state=state, device_scale_factor=2
     ).new_page()
+    night.goto(f"{server.url}/console/gallery", wait_until="networkidle")
+    take(night, "gallery-phone-dark")
     night.goto(f"{server.url}/console/keys", wait_until="networkidle")
     take(night, "keys-phone-dark")
 

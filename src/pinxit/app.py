@@ -47,6 +47,7 @@ from pinxit.keys.model import Limits
 from pinxit.keys.service import KeyService
 from pinxit.ledger.invariants import check as check_ledger
 from pinxit.library.library import Library
+from pinxit.library.thumbnails import Thumbnails
 from pinxit.library.urls import ImageUrls, load_secret
 from pinxit.limits.byte_budget import ByteBudget
 from pinxit.limits.gate import Gate
@@ -60,6 +61,7 @@ from pinxit.runners.inline import InlineRunner
 from pinxit.runners.interface import Runner
 from pinxit.runners.process import ProcessRunner
 from pinxit.settings import ModelEntry, Settings
+from pinxit.storage.cache import FileCache
 from pinxit.storage.folder import prepare_data_folder
 from pinxit.storage.local import LocalStorage
 from pinxit.usage.usage import UsageService
@@ -75,6 +77,8 @@ SIGNING_FILE = "signing.key"
 INSTANCE_FILE = "instance.id"
 """Names this data folder, so that its servers know the orders of those before them."""
 PICTURES_FOLDER = "pictures"
+THUMBNAILS_FOLDER = "thumbnails"
+"""What is in it can be made again, and is."""
 
 EVENTS = {
     Status.COMPLETED: EventType.COMPLETED,
@@ -164,6 +168,7 @@ class House:
         await self.services.keys.close()
         if self._proving is not None:
             await self._proving
+        self.services.library.close()
         await self.database.close()
         self.storage.close()
 
@@ -231,6 +236,7 @@ def build(
         ImageUrls(signing_secret),
         min_free_bytes=settings.min_free_disk_bytes,
         now=utc_now,
+        thumbnails=Thumbnails(FileCache(settings.data_dir / THUMBNAILS_FOLDER)),
     )
     http = GuardedHttp(allowed_networks=settings.webhook_allowed_networks)
     webhook_secrets = WebhookSecrets(signing_secret)

@@ -7,7 +7,16 @@ import pytest
 from front import Front
 from pinxit.console.rendering import Static
 
-FILES = ("console.css", "console.js", "playground.js", "theme.js", "logo.svg", "otter-1.webp")
+FILES = (
+    "console.css",
+    "console.js",
+    "gallery.css",
+    "gallery.js",
+    "playground.js",
+    "theme.js",
+    "logo.svg",
+    "otter-1.webp",
+)
 
 
 @pytest.mark.parametrize("name", FILES)

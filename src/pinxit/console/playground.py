@@ -8,9 +8,11 @@ from starlette.types import Scope
 from pinxit.api.images import GenerationsEndpoint
 from pinxit.catalog.entry import Entry
 from pinxit.console.door import CALLER
+from pinxit.console.gallery import settings_of
 from pinxit.console.models import price_table
 from pinxit.console.rendering import Pages
 from pinxit.console.visit import Visit
+from pinxit.errors import NotFound
 from pinxit.keys.model import Caller
 from pinxit.keys.model import Scope as KeyScope
 from pinxit.usage.usage import Recent
@@ -46,9 +48,23 @@ class Playground:
             chosen=asked if asked in {entry.id for entry in entries} else services.catalog.default.id,
             prompt=visit.request.query_params.get("prompt", "")[: services.settings.max_prompt_characters],
             max_characters=services.settings.max_prompt_characters,
-            facts={"base": visit.base, "models": {entry.id: facts(entry, recent.get(entry.id)) for entry in entries}},
+            facts={
+                "base": visit.base,
+                "again": await _again(visit),
+                "models": {entry.id: facts(entry, recent.get(entry.id)) for entry in entries},
+            },
             latest=[(services.library.urls.path(stored.image), stored) for stored in latest],
         )
+
+
+async def _again(visit: Visit) -> dict[str, Any] | None:
+    """The settings of the picture that the address names, if it is still there."""
+    try:
+        return settings_of(
+            await visit.services.library.get(visit.member.account_id, visit.request.query_params.get("again", ""))
+        )
+    except NotFound:
+        return None
 
 
 def facts(entry: Entry, recent: Recent | None) -> dict[str, Any]:

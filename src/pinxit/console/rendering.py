@@ -119,6 +119,7 @@ def pages_for(user: User) -> list[tuple[str, str, str]]:
 
 _PAGES = (
     ("/console/playground", "Playground", "brush"),
+    ("/console/gallery", "Gallery", "picture"),
     ("/console/models", "Models", "layers"),
     ("/console/keys", "API keys", "key"),
 )

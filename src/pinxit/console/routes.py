@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pinxit.api.context import Services
 from pinxit.console.door import Door, For, Handler
 from pinxit.console.entrance import Entrance
+from pinxit.console.gallery import Gallery
 from pinxit.console.keys import Keys
 from pinxit.console.models import Models
 from pinxit.console.people import People
@@ -22,7 +23,7 @@ def console_routes(services: Services) -> list[BaseRoute]:
     static = Static()
     pages = Pages(static)
     door = Door(services, pages)
-    playground = Playground(pages)
+    playground, gallery = Playground(pages), Gallery(pages)
     entrance, people, keys, models = Entrance(pages), People(pages), Keys(pages), Models(pages, static)
 
     async def static_file(request: Request) -> Response:
@@ -57,6 +58,12 @@ def console_routes(services: Services) -> list[BaseRoute]:
         post("/console/profile/sign-out-everywhere", entrance.sign_out_everywhere, For.USERS),
         get("/console/playground", playground.show, For.USERS),
         _route("POST", "/console/playground/generations", door.for_scripts(PlaygroundEndpoint(services))),
+        get("/console/gallery", gallery.show, For.USERS),
+        get("/console/gallery/pictures", gallery.more, For.USERS),
+        get("/console/gallery/{image_id:id}", gallery.show_one, For.USERS),
+        get("/console/gallery/{image_id:id}/file", gallery.file, For.USERS),
+        get("/console/gallery/{image_id:id}/thumbnail", gallery.thumbnail, For.USERS),
+        post("/console/gallery/{image_id:id}/delete", gallery.delete, For.USERS),
         get("/console/keys", keys.show, For.USERS),
         post("/console/keys", keys.create, For.USERS),
         get("/console/keys/{key_id:id}", keys.show_one, For.USERS),

@@ -1,45 +1,53 @@
 """Keeping pictures: bytes first, durable; the row follows in the order's last transaction."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row
+import structlog
 
 from pinxit.database.interface import Database
 from pinxit.errors import NotFound, StorageUnavailable
 from pinxit.library import repository
 from pinxit.library.image import Image
+from pinxit.library.search import Found, Search, StoredImage
+from pinxit.library.thumbnails import Thumbnails
 from pinxit.library.urls import ImageUrls
 from pinxit.storage.interface import Storage, StoredFileMissing
 
+__all__ = ["Library", "StoredImage"]
 
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """A picture of the list, with the row of the generation that made it."""
-
-    image: Image
-    generation: Row[Any]
+log = structlog.get_logger(__name__)
 
 
 class Library:
     """The pictures of all accounts."""
 
     def __init__(
-        self, database: Database, storage: Storage, urls: ImageUrls, *, min_free_bytes: int, now: Callable[[], datetime]
+        self,
+        database: Database,
+        storage: Storage,
+        urls: ImageUrls,
+        *,
+        min_free_bytes: int,
+        now: Callable[[], datetime],
+        thumbnails: Thumbnails | None = None,
     ) -> None:
+        """`thumbnails`: None where no page shows any."""
         self._database = database
         self._storage = storage
         self._min_free_bytes = min_free_bytes
         self._now = now
+        self._thumbnails = thumbnails
         self.urls = urls
 
     async def require_room(self) -> None:
         """Raises StorageUnavailable when the disk is too full to promise that a new picture can be kept."""
-        free = await self._storage.free_bytes()
-        if free is not None and free < self._min_free_bytes:
+        if not await self._has_room():
             raise StorageUnavailable("The server's disk is full: nothing was painted or charged.")
+
+    async def _has_room(self) -> bool:
+        free = await self._storage.free_bytes()
+        return free is None or free >= self._min_free_bytes
 
     async def keep(self, storage_key: str, data: bytes, *, is_read_soon: bool = True) -> None:
         """Store the bytes for good. `is_read_soon`: whether somebody will fetch them in a moment.
@@ -84,6 +92,37 @@ class Library:
             raise NotFound("There is no such picture.", param="after")
         return [StoredImage(*row) for row in rows]
 
+    async def search(self, account_id: str, search: Search, *, after: str | None, limit: int) -> Found:
+        """Newest first. Raises NotFound if `after` is not a picture of this account."""
+        found = await self._database.read(
+            lambda connection: repository.search(connection, account_id, search, after=after, limit=limit)
+        )
+        if found is None:
+            raise NotFound("There is no such picture.", param="after")
+        return found
+
+    async def thumbnail(self, image: Image) -> bytes:
+        """The picture as a small WebP, made now if it is asked for the first time.
+
+        It is not kept where the disk is nearly full. Raises NotFound, StorageUnavailable.
+        """
+        assert self._thumbnails is not None, "only the server's library has thumbnails"
+        kept = await self._thumbnails.find(image.id)
+        if kept is not None:
+            return kept
+        data = await self.read(image)
+        try:
+            made = await self._thumbnails.make(image.id, data, keeps=await self._has_room())
+        except ValueError as error:
+            log.error("picture_damaged", image_id=image.id)
+            raise NotFound("This picture's file is damaged.") from error
+        try:
+            await self.get(image.account_id, image.id)
+        except NotFound:  # deleted meanwhile: what was made after that must not stay
+            await self._thumbnails.forget(image.id)
+            raise
+        return made
+
     async def delete(self, account_id: str, image_id: str) -> None:
         """Delete for good: the row first, so that no row ever names a missing file.
 
@@ -100,8 +139,15 @@ class Library:
     async def purge(self) -> None:
         """Remove the files of deleted pictures. Raises StorageUnavailable."""
         doomed = await self._database.read(repository.list_to_purge)
-        for _, key in doomed:
+        for image_id, key in doomed:
             await self._storage.delete(key)
+            if self._thumbnails is not None:
+                await self._thumbnails.forget(image_id)
         if doomed:
             ids, now = [image_id for image_id, _ in doomed], self._now()
             await self._database.write(lambda connection: repository.mark_purged(connection, ids, now))
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        if self._thumbnails is not None:
+            self._thumbnails.close()

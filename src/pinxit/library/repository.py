@@ -2,15 +2,20 @@
 is the key.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 
 from pinxit.database.tables import generations, images
 from pinxit.images.request import Encoding
 from pinxit.images.size import Size
 from pinxit.library.image import Image
+from pinxit.library.search import WITHOUT_KEY, Found, Search, StoredImage, spellings
+
+LOOKED_THROUGH = 4000
+"""So many pictures one look for some goes through, so that it takes some milliseconds whatever is asked."""
 
 _INSERT = images.insert()
 
@@ -75,21 +80,74 @@ def list_newest(
     """
     query = select(images).where(images.c.account_id == account_id, images.c.deleted_at.is_(None))
     if after is not None:
-        start = connection.execute(
-            select(images.c.created_at, images.c.id).where(images.c.account_id == account_id, images.c.id == after)
-        ).first()
+        start = _place(connection, account_id, after)
         if start is None:
             return None
-        older = or_(
-            images.c.created_at < start.created_at,
-            and_(images.c.created_at == start.created_at, images.c.id < start.id),
-        )
-        query = query.where(images.c.created_at <= start.created_at, older)
-    rows = connection.execute(query.order_by(images.c.created_at.desc(), images.c.id.desc()).limit(limit)).all()
+        query = query.where(*_older(start))
+    rows = connection.execute(query.order_by(*_NEWEST_FIRST).limit(limit)).all()
+    return _with_generations(connection, rows)
+
+
+_NEWEST_FIRST = (images.c.created_at.desc(), images.c.id.desc())
+
+
+def _place(connection: Connection, account_id: str, image_id: str) -> Row[Any, Any] | None:
+    """Where the picture stands in the list; it may be deleted."""
+    return connection.execute(
+        select(images.c.created_at, images.c.id).where(images.c.account_id == account_id, images.c.id == image_id)
+    ).first()
+
+
+def _older(start: Row[Any, Any]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The first condition follows from the second; it is what an index is read by."""
+    same_moment = and_(images.c.created_at == start.created_at, images.c.id < start.id)
+    return images.c.created_at <= start.created_at, or_(images.c.created_at < start.created_at, same_moment)
+
+
+def _with_generations(connection: Connection, rows: Sequence[Row[Any]]) -> list[tuple[Image, Row[Any]]]:
     wanted = {row.generation_id for row in rows}
     found = connection.execute(select(generations).where(generations.c.id.in_(wanted)))
     by_id = {generation.id: generation for generation in found}
     return [(from_row(row), by_id[row.generation_id]) for row in rows]
+
+
+def search(connection: Connection, account_id: str, wanted: Search, *, after: str | None, limit: int) -> Found | None:
+    """At most `limit` pictures older than `after` among the next LOOKED_THROUGH; None if there is no such picture."""
+    mine = [images.c.account_id == account_id]
+    if after is not None:
+        start = _place(connection, account_id, after)
+        if start is None:
+            return None
+        mine.extend(_older(start))
+    floor = connection.execute(
+        select(images.c.created_at, images.c.id).where(*mine).order_by(*_NEWEST_FIRST).offset(LOOKED_THROUGH).limit(1)
+    ).first()
+    if floor is not None:
+        newer = or_(
+            images.c.created_at > floor.created_at,
+            and_(images.c.created_at == floor.created_at, images.c.id >= floor.id),
+        )
+        mine += [images.c.created_at >= floor.created_at, newer]
+    query = select(images).where(*mine, images.c.deleted_at.is_(None))
+    if not wanted.is_anything:
+        query = query.join(generations, generations.c.id == images.c.generation_id).where(*_matches(wanted))
+    rows = connection.execute(query.order_by(*_NEWEST_FIRST).limit(limit + 1)).all()
+    shown = [StoredImage(*each) for each in _with_generations(connection, rows[:limit])]
+    last: Row[Any, Any] | None = rows[limit - 1] if len(rows) > limit else floor
+    return Found(shown, None, None) if last is None else Found(shown, last.id, last.created_at)
+
+
+def _matches(wanted: Search) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [
+        or_(*(generations.c.prompt.icontains(spelling, autoescape=True) for spelling in spellings(word)))
+        for word in wanted.words
+    ]
+    if wanted.model is not None:
+        conditions.append(generations.c.model == wanted.model)
+    if wanted.key_id is not None:
+        key_id = None if wanted.key_id == WITHOUT_KEY else wanted.key_id
+        conditions.append(generations.c.api_key_id.is_not_distinct_from(key_id))
+    return conditions
 
 
 def mark_deleted(connection: Connection, account_id: str, image_id: str, now: datetime) -> str | None:

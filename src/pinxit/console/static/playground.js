@@ -2,7 +2,7 @@
 
 import { all, find, make, toast } from "./console.js";
 
-const { base, models } = JSON.parse(find("#facts").textContent);
+const { again, base, models } = JSON.parse(find("#facts").textContent);
 const form = find("#order");
 const field = form.elements;
 const KEY = "<API_KEY>";
@@ -235,3 +235,4 @@ find("#dice").addEventListener("click", () => {
   refresh();
 });
 adapt();
+if (again && models[again.model]) useAgain(again, again.seed);
