@@ -11,7 +11,7 @@ import pytest
 from front import Front, MakeFront
 from pinxit.accounts.user import Role
 from pinxit.console.chart import HEIGHT, OTHER, WIDTH, draw, largest, round_up
-from pinxit.console.formats import seconds, size
+from pinxit.console.formats import money, seconds, size
 from pinxit.console.health import shown_settings
 from pinxit.errors import BackendError
 from pinxit.keys.model import Caller
@@ -230,13 +230,22 @@ def test_the_smallest_series_are_one():
 
 
 def test_numbers_as_people_write_them():
-    assert [seconds(each) for each in (None, 0.44, 12.2, 200)] == ["–", "0.4 s", "12 s", "3 min 20 s"]
+    assert [seconds(each) for each in (None, 0.44, 12.2, 200)] == ["–", "0.44 s", "12 s", "3 min 20 s"]
     assert [size(each) for each in (None, 10, 1536, 5 * 2**40, 5000 * 2**40)] == [
         "–",
         "10 bytes",
         "1.5 KiB",
         "5.0 TiB",
         "5000.0 TiB",
+    ]
+
+    assert [money(each) for each in (0, 2, 999_999, 1_004_999, 1_005_000, 1_234_567_890)] == [
+        "$0.00",
+        "$0.000002",
+        "$0.999999",
+        "$1.00",
+        "$1.01",
+        "$1\u202f234.57",
     ]
 
 

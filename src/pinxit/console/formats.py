@@ -1,8 +1,10 @@
-"""How numbers are written on the pages."""
+"""How numbers are written on the pages that report."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
+
+from pinxit.ledger.dollars import MICROS, to_text
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -12,10 +14,20 @@ def number(value: float) -> str:
     return f"{value:,}".replace(",", "\u202f")
 
 
+def money(micros: int) -> str:
+    """US dollars; from a dollar on to the nearest cent, below exactly."""
+    if micros < MICROS:
+        return f"${to_text(micros)}"
+    cents = (micros + 5_000) // 10_000
+    return f"${number(cents // 100)}.{cents % 100:02d}"
+
+
 def seconds(value: float | None) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`; a dash for None."""
+    """`0.44 s`, `12 s`, `3 min 20 s`; a dash for None."""
     if value is None:
         return "–"
+    if value < 1:
+        return f"{value:.2f} s"
     if value < 10:
         return f"{value:.1f} s"
     if value < 90:
@@ -40,4 +52,10 @@ def day(value: date) -> str:
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-FILTERS: Mapping[str, Callable[[Any], str]] = {"number": number, "seconds": seconds, "size": size, "day": day}
+FILTERS: Mapping[str, Callable[[Any], str]] = {
+    "number": number,
+    "money": money,
+    "seconds": seconds,
+    "size": size,
+    "day": day,
+}

@@ -9,8 +9,17 @@ from pinxit.console.visit import Visit
 from pinxit.generations.generation import Generation
 
 PAGE = 50
-SHOWN_FACTS = ("n", "size", "quality", "style", "background", "output_format", "num_inference_steps", "guidance_scale")
-"""Of an order's parameters: what a reader of the log may want to know, without what was asked for in words."""
+FACTS = {
+    "n": "Pictures",
+    "size": "Size",
+    "quality": "Quality",
+    "style": "Style",
+    "background": "Ground",
+    "output_format": "Format",
+    "num_inference_steps": "Steps",
+    "guidance_scale": "Guidance",
+}
+"""Of an order's parameters, what a reader of the log may want to know; not what was asked for in words."""
 
 
 class Requests:
@@ -46,7 +55,7 @@ class Requests:
             "request",
             visit,
             order=order,
-            facts=[(name.replace("_", " "), order.parameters.get(name)) for name in SHOWN_FACTS],
+            facts=[(label, order.parameters.get(name)) for name, label in FACTS.items()],
             pictures=[(services.library.urls.path(image), image) for image in order.images],
             shows_prompt=visit.request.query_params.get("prompt") == "shown",
             key=key_name(await _key_names(visit), order.api_key_id),
