@@ -2,18 +2,20 @@
 
 import io
 import json
+import random
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
 HERE = Path(__file__).parent
 PINXIT = Path(sys.executable).with_name("pinxit")
@@ -88,6 +90,32 @@ def furnish(server: Server, folder: Path) -> None:
             answer.read()
 
 
+def age(folder: Path) -> None:
+    """A month's worth of orders like those that were painted, so that there is something to see in the charts."""
+    chance = random.Random(1)  # noqa: S311 - for looks
+    with closing(sqlite3.connect(folder / "data" / "pinxit.db", timeout=30)) as database, database:
+        database.row_factory = sqlite3.Row
+        kept = [dict(row) for row in database.execute("SELECT * FROM generations")]
+        icons = [order for order in kept if order["model"] == "icons"]
+        keys = [row["id"] for row in database.execute("SELECT id FROM api_keys")]
+        for number in range(1200):
+            back = int(86_400_000_000 * (29 * chance.random() ** 1.4 + 0.1))
+            order = chance.choice([*kept, *icons * 8])
+            failed = chance.random() < 0.02
+            new = order | {
+                "id": f"gen_{number:032x}",
+                "api_key_id": chance.choice(keys),
+                "created_at": order["created_at"] - back,
+                "finished_at": order["finished_at"] - back,
+                "status": "failed" if failed else "completed",
+                "storage_keys": "[]",
+                "cost_micros": 0 if failed else order["cost_micros"],
+                "image_count": 0 if failed else order["image_count"],
+            }
+            columns, places = ", ".join(new), ", ".join("?" * len(new))
+            database.execute(f"INSERT INTO generations ({columns}) VALUES ({places})", list(new.values()))  # noqa: S608
+
+
 def join(page: Page, link: str) -> None:
     page.goto(link)
     page.fill("[name=name]", "ada@example.com")
@@ -112,7 +140,27 @@ def take(page: Page, name: str) -> None:
     picture.quantize(192, dither=Image.Dither.NONE).save(HERE / f"console-{name}.png", optimize=True)
 
 
-def take_all(browser: Browser, server: Server) -> None:
+def take_reports(browser: Browser, server: Server, state: StorageState, folder: Path) -> None:
+    age(folder)
+    light = browser.new_context(viewport=DESKTOP, storage_state=state).new_page()
+    light.goto(f"{server.url}/console/usage", wait_until="networkidle")
+    take(light, "usage")
+    light.goto(f"{server.url}/console/webhooks")
+    light.get_by_role("button", name="Add a webhook").first.click()
+    light.fill("dialog [name=url]", "https://photos.example.com/hooks/pictures")
+    light.fill("dialog [name=description]", "The photo booth")
+    light.get_by_role("button", name="Add", exact=True).click()
+    light.locator("#created").wait_for()
+    take(light, "webhook-created")
+    dark = browser.new_context(viewport=DESKTOP, color_scheme="dark", storage_state=state).new_page()
+    dark.goto(f"{server.url}/console/health", wait_until="networkidle")
+    take(dark, "health-dark")
+    phone = browser.new_context(viewport=PHONE, storage_state=state, device_scale_factor=2).new_page()
+    phone.goto(f"{server.url}/console/requests", wait_until="networkidle")
+    take(phone, "requests-phone")
+
+
+def take_all(browser: Browser, server: Server, folder: Path) -> None:
     first = browser.new_context(viewport=DESKTOP)
     page = first.new_page()
     join(page, server.link)
@@ -146,13 +194,14 @@ def take_all(browser: Browser, server: Server) -> None:
     take(night, "gallery-phone-dark")
     night.goto(f"{server.url}/console/keys", wait_until="networkidle")
     take(night, "keys-phone-dark")
+    take_reports(browser, server, state, folder)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server, sync_playwright() as playwright:
         furnish(server, Path(name))
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        take_all(browser, server)
+        take_all(browser, server, Path(name))
         browser.close()
 
 

@@ -42,6 +42,7 @@ from pinxit.generations.announcing import Announcer, Record
 from pinxit.generations.generation import Generation, Status
 from pinxit.generations.leases import COMMAND, SERVER, Tenure
 from pinxit.generations.service import GenerationService
+from pinxit.health.health import HealthService
 from pinxit.ids import new_id
 from pinxit.keys.model import Limits
 from pinxit.keys.service import KeyService
@@ -274,6 +275,7 @@ def build(
         picture_http=GuardedHttp(allowed_networks=settings.image_allowed_networks),
         usage=UsageService(database, now=utc_now),
         users=UserService(database, now=utc_now, secret=signing_secret),
+        health=HealthService(database, storage, now=utc_now),
         now=utc_now,
     )
     return House(

@@ -11,6 +11,7 @@ from starlette.types import Scope
 from pinxit.accounts.service import UserService
 from pinxit.catalog.catalog import Catalog
 from pinxit.generations.service import GenerationService
+from pinxit.health.health import HealthService
 from pinxit.keys.service import KeyService
 from pinxit.library.library import Library
 from pinxit.limits.byte_budget import ByteBudget
@@ -43,6 +44,7 @@ class Services:
     """Fetches pictures that clients name by URLs."""
     usage: UsageService
     users: UserService
+    health: HealthService
     now: Callable[[], datetime]
 
 

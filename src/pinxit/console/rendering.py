@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, Response
 
 from pinxit import __version__
 from pinxit.accounts.user import User
+from pinxit.console import formats
 from pinxit.console.visit import Visit, version_of
 from pinxit.ledger.dollars import to_text
 
@@ -98,7 +99,9 @@ class Pages:
             auto_reload=False,
         )
         self._environment.globals.update(static=static.url, version=__version__, pages_for=pages_for)
-        self._environment.filters.update(dollars=dollars, moment=moment, ago=ago, words=words, brief=brief)
+        self._environment.filters.update(
+            dollars=dollars, moment=moment, ago=ago, words=words, brief=brief, **formats.FILTERS
+        )
 
     def response(self, name: str, visit: Visit, /, *, status: int = 200, **facts: Any) -> Response:
         """`name`: of the template, without its ending."""
@@ -114,7 +117,7 @@ class Pages:
 
 def pages_for(user: User) -> list[tuple[str, str, str]]:
     """Address, name and icon of what is in the sidebar."""
-    return [*_PAGES, _PEOPLE] if user.is_admin else list(_PAGES)
+    return [*_PAGES, *_OF_ADMINS] if user.is_admin else list(_PAGES)
 
 
 _PAGES = (
@@ -122,8 +125,11 @@ _PAGES = (
     ("/console/gallery", "Gallery", "picture"),
     ("/console/models", "Models", "layers"),
     ("/console/keys", "API keys", "key"),
+    ("/console/usage", "Usage", "chart"),
+    ("/console/requests", "Requests", "list"),
+    ("/console/webhooks", "Webhooks", "hook"),
 )
-_PEOPLE = ("/console/people", "People", "people")
+_OF_ADMINS = (("/console/people", "People", "people"), ("/console/health", "Health", "pulse"))
 
 
 def dollars(micros: int) -> str:

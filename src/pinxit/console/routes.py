@@ -9,12 +9,16 @@ from pinxit.api.context import Services
 from pinxit.console.door import Door, For, Handler
 from pinxit.console.entrance import Entrance
 from pinxit.console.gallery import Gallery
+from pinxit.console.health import HealthPage
 from pinxit.console.keys import Keys
 from pinxit.console.models import Models
 from pinxit.console.people import People
 from pinxit.console.playground import Playground, PlaygroundEndpoint
 from pinxit.console.rendering import Pages, Static
+from pinxit.console.requests import Requests
+from pinxit.console.usage import UsagePages
 from pinxit.console.visit import Visit
+from pinxit.console.webhooks import Webhooks
 from pinxit.errors import NotFound
 
 
@@ -24,6 +28,7 @@ def console_routes(services: Services) -> list[BaseRoute]:
     pages = Pages(static)
     door = Door(services, pages)
     playground, gallery = Playground(pages), Gallery(pages)
+    usage, requests, webhooks, health = UsagePages(pages), Requests(pages), Webhooks(pages), HealthPage(pages)
     entrance, people, keys, models = Entrance(pages), People(pages), Keys(pages), Models(pages, static)
 
     async def static_file(request: Request) -> Response:
@@ -70,6 +75,17 @@ def console_routes(services: Services) -> list[BaseRoute]:
         post("/console/keys/{key_id:id}", keys.change, For.USERS),
         post("/console/keys/{key_id:id}/{action}", keys.act, For.USERS),
         get("/console/models", models.show, For.USERS),
+        get("/console/usage", usage.show, For.USERS),
+        get("/console/usage.csv", usage.table, For.USERS),
+        get("/console/requests", requests.show, For.USERS),
+        get("/console/requests/{order_id:id}", requests.show_one, For.USERS),
+        get("/console/webhooks", webhooks.show, For.USERS),
+        post("/console/webhooks", webhooks.create, For.USERS),
+        get("/console/webhooks/{webhook_id:id}", webhooks.show_one, For.USERS),
+        post("/console/webhooks/{webhook_id:id}", webhooks.change, For.USERS),
+        post("/console/webhooks/{webhook_id:id}/{action}", webhooks.act, For.USERS),
+        post("/console/webhooks/{webhook_id:id}/deliveries/{delivery_id:id}/replay", webhooks.replay, For.USERS),
+        get("/console/health", health.show, For.ADMINS),
         get("/console/people", people.show, For.ADMINS),
         post("/console/people/invite", people.invite, For.ADMINS),
         post("/console/people/links/{link_id:id}/withdraw", people.withdraw, For.ADMINS),

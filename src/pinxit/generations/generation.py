@@ -51,6 +51,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """Orders in one process: those being painted, those that wait their turn, and how many more would be let in."""
+
+    painting: int
+    waiting: int
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """One order as it is recorded. `parameters` is what was painted, in the names of the wire."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, func, or_, select, text
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.tables import attempts, generations, idempotency_keys
@@ -386,6 +386,15 @@ def list_newest(connection: Connection, account_id: str, *, after: str | None, l
         query = query.where(generations.c.created_at <= start, or_(generations.c.created_at < start, earlier))
     newest = query.order_by(generations.c.created_at.desc(), generations.c.id.desc()).limit(limit)
     return [from_row(connection, row) for row in connection.execute(newest).all()]
+
+
+_COUNT_OPEN = select(func.count()).select_from(generations).where(text("status IN ('queued', 'in_progress')"))
+"""In the words of the index of open orders, or SQLite would not use it."""
+
+
+def count_open(connection: Connection) -> int:
+    """Orders of all accounts that have not ended."""
+    return connection.execute(_COUNT_OPEN).scalar_one()
 
 
 def from_row(connection: Connection, row: Row[Any]) -> Generation:

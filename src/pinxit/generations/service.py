@@ -34,7 +34,7 @@ from pinxit.errors import (
 from pinxit.generations import leases, record, repository
 from pinxit.generations.announcing import NOBODY, Announcer
 from pinxit.generations.ending import Endings, facts_of
-from pinxit.generations.generation import Generation, Status
+from pinxit.generations.generation import Generation, Load, Status
 from pinxit.generations.leases import LEASE, Taken, Tenure
 from pinxit.generations.live import Audience, Live, PreviewListener, ProgressListener
 from pinxit.generations.painting import MAX_ATTEMPTS, Studio, Work, candidate_of, unknown_outcome
@@ -545,6 +545,15 @@ class GenerationService:
         if live is not None and found.status.is_open:
             return replace(found, status=live.progress.status, progress=live.progress)
         return found
+
+    @property
+    def load(self) -> Load:
+        """How busy this process is."""
+        return Load(self._gate.painting, self._gate.waiting, self._gate.room)
+
+    async def count_open(self) -> int:
+        """Orders of all accounts that have not ended, whichever process has them."""
+        return await self._database.read(repository.count_open)
 
     async def follow(self, caller: Caller, generation_id: str) -> AsyncGenerator[Generation, None]:
         """The order as it stands, again whenever that has changed, until it has ended. Raises NotFound.

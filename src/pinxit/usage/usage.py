@@ -1,8 +1,9 @@
 """Orders, pictures, errors and money of an account, added up."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
@@ -20,6 +21,11 @@ RECENT = timedelta(days=7)
 RECENT_ORDERS = 1000
 """How many orders are looked at for times and success: enough for a figure, and soon read."""
 _EPOCH = date(1970, 1, 1)
+_OPEN = ("queued", "in_progress")
+_SETTLED = timedelta(hours=1)
+"""How long after its end a day is trusted to get no more orders: clocks of processes differ, and commits take time."""
+MOST_REMEMBERED = 100_000
+"""Sums in memory, of all accounts together."""
 _ERRORS = ("failed", "unknown")
 """How orders end that somebody should look at; one that its client cancelled is none."""
 
@@ -55,6 +61,8 @@ class Usage:
     model: str | None = None
     key_id: str | None = None
     key_name: str | None = None
+    unfinished: int = 0
+    """So many of the orders are still under way."""
 
 
 def query(first: date | None, last: date | None, groups: Sequence[Group], *, today: date) -> Query:
@@ -93,6 +101,7 @@ class UsageService:
     def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
+        self._remembered = _Days(MOST_REMEMBERED)
 
     def query(self, first: date | None, last: date | None, groups: Sequence[Group]) -> Query:
         """As `usage.query`, by today's date."""
@@ -102,6 +111,29 @@ class UsageService:
         """The sums of one account, the days in order. Raises StorageUnavailable."""
         return await self._database.read(lambda connection: list_sums(connection, account_id, wanted))
 
+    async def list_all(self, account_id: str, first: date, last: date) -> Sequence[Usage]:
+        """One sum for every day, model and key from `first` to `last`, the days in order: what a page or a table is
+        made of. Days that are over, with all their orders, are added up once and remembered.
+        """
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        known = {day: self._remembered.find(account_id, day) for day in days}
+        missing = [day for day in days if known[day] is None]
+        if missing:
+            fresh: dict[date | None, list[Usage]] = {}
+            for each in await self.list(account_id, Query(missing[0], missing[-1], tuple(Group))):
+                fresh.setdefault(each.day, []).append(each)
+            for day in missing:
+                known[day] = fresh.get(day, [])
+                self._remember(account_id, day, fresh.get(day, []))
+        names = await self._database.read(lambda connection: _key_names(connection, account_id))
+        return [replace(each, key_name=names.get(each.key_id or "")) for sums in known.values() for each in sums or ()]
+
+    def _remember(self, account_id: str, day: date, sums: Sequence[Usage]) -> None:
+        """Unless there can still be a change."""
+        is_over = self._now() >= _start(day + timedelta(days=1)) + _SETTLED
+        if is_over and not any(each.unfinished for each in sums):
+            self._remembered.keep(account_id, day, sums)
+
     async def spent_by_key(self, account_id: str) -> dict[str, int]:
         """What each API key has spent in all, in micro-dollars; those that have nothing are not there."""
         return await self._database.read(lambda connection: _spent_by_key(connection, account_id))
@@ -110,6 +142,31 @@ class UsageService:
         """How the account's last orders went, as far as they are of the last days."""
         since = self._now() - RECENT
         return await self._database.read(lambda connection: _recent_by_model(connection, account_id, since))
+
+
+class _Days:
+    """Sums of days that change no more: of no more than `most` days and sums, those used last."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+        self._days: OrderedDict[tuple[str, date], Sequence[Usage]] = OrderedDict()
+
+    def find(self, account_id: str, day: date) -> Sequence[Usage] | None:
+        found = self._days.get((account_id, day))
+        if found is not None:
+            self._days.move_to_end((account_id, day))
+        return found
+
+    def keep(self, account_id: str, day: date, sums: Sequence[Usage]) -> None:
+        before = self._days.pop((account_id, day), None)
+        if before is not None:
+            self._size -= len(before) + 1
+        self._days[account_id, day] = sums
+        self._size += len(sums) + 1
+        while self._size > self._most:
+            _, dropped = self._days.popitem(last=False)
+            self._size -= len(dropped) + 1
 
 
 def _spent_by_key(connection: Connection, account_id: str) -> dict[str, int]:
@@ -156,6 +213,7 @@ def list_sums(connection: Connection, account_id: str, wanted: Query) -> list[Us
             func.sum(generations.c.image_count).label("images"),
             func.sum(case((generations.c.status.in_(_ERRORS), 1), else_=0)).label("errors"),
             func.sum(case((completed, generations.c.cost_micros), else_=0)).label("cost_micros"),
+            func.sum(case((generations.c.status.in_(_OPEN), 1), else_=0)).label("unfinished"),
         )
         .where(
             generations.c.account_id == account_id,
@@ -181,6 +239,7 @@ def add_up(sums: Sequence[Usage]) -> Usage:
         images=sum(each.images for each in sums),
         errors=sum(each.errors for each in sums),
         cost_micros=sum(each.cost_micros for each in sums),
+        unfinished=sum(each.unfinished for each in sums),
     )
 
 
@@ -204,4 +263,5 @@ def _from_row(row: Any, names: dict[str, str]) -> Usage:
         model=row.get("model"),
         key_id=key_id,
         key_name=None if key_id is None else names.get(key_id),
+        unfinished=int(row["unfinished"]),
     )

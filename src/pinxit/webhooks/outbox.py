@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, or_, select, text
 
 from pinxit.database.tables import webhook_deliveries as deliveries
 from pinxit.database.tables import webhook_endpoints as endpoints
@@ -242,6 +242,15 @@ def list_newest(
         )
     rows = connection.execute(query.order_by(deliveries.c.created_at.desc(), deliveries.c.id.desc()).limit(limit))
     return [_from_row(row) for row in rows]
+
+
+_COUNT_PENDING = select(func.count()).select_from(deliveries).where(text("status = 'pending'"))
+"""In the words of the index of what is due, or SQLite would not use it."""
+
+
+def count_pending(connection: Connection) -> int:
+    """Deliveries of all accounts that are under way or will be tried."""
+    return connection.execute(_COUNT_PENDING).scalar_one()
 
 
 def replay(connection: Connection, account_id: str, endpoint_id: str, delivery_id: str, now: datetime) -> None:

@@ -119,6 +119,10 @@ class WebhookService:
             raise NotFound(NO_DELIVERY, param="after")
         return found
 
+    async def count_pending(self) -> int:
+        """Deliveries of all accounts that are under way or will be tried."""
+        return await self._database.read(outbox.count_pending)
+
     async def replay(self, account_id: str, endpoint_id: str, delivery_id: str) -> Delivery:
         """Send an event again, with the same id. Raises NotFound; InvalidValue if the endpoint is not active."""
 

@@ -21,7 +21,7 @@ from pinxit.errors import BackendError, InvalidValue
 from pinxit.keys.model import Scope
 from pinxit.testing.fake_backend import FakeBackend
 from pinxit.usage.csv import to_csv
-from pinxit.usage.usage import Group, Usage, UsageService, query
+from pinxit.usage.usage import Group, Usage, UsageService, _Days, query
 
 pytestmark = pytest.mark.both_databases
 
@@ -97,20 +97,72 @@ async def add_up(database: Database, *groups: Group, first: date | None = None) 
 async def test_by_day(database: Database) -> None:
     assert await add_up(database) == [
         Usage(1, 2, 0, 20, day=date(2026, 11, 21)),
-        Usage(6, 4, 2, 35, day=date(2026, 11, 22)),
+        Usage(6, 4, 2, 35, day=date(2026, 11, 22), unfinished=1),
     ]
 
 
 async def test_by_model(database: Database) -> None:
-    assert await add_up(database, Group.MODEL) == [Usage(3, 5, 0, 50, model="one"), Usage(4, 1, 2, 5, model="two")]
+    assert await add_up(database, Group.MODEL) == [
+        Usage(3, 5, 0, 50, model="one", unfinished=1),
+        Usage(4, 1, 2, 5, model="two"),
+    ]
 
 
 async def test_by_key_and_model(database: Database) -> None:
     assert await add_up(database, Group.KEY, Group.MODEL) == [
-        Usage(1, 0, 0, 0, model="one"),
+        Usage(1, 0, 0, 0, model="one", unfinished=1),
         Usage(2, 5, 0, 50, model="one", key_id="key_0", key_name="web"),
         Usage(4, 1, 2, 5, model="two", key_id="key_1", key_name="batch"),
     ]
+
+
+async def test_days_that_are_over_are_added_up_once(database: Database) -> None:
+    now = NOON
+    service = UsageService(database, now=lambda: now)
+
+    async def orders(first: date, last: date) -> list[tuple[int, int, str | None]]:
+        found = await service.list_all(DEFAULT_ACCOUNT, first, last)
+        return [(each.day.day if each.day else 0, each.orders, each.key_name) for each in found]
+
+    async def add(at: datetime, status: str = "completed") -> None:
+        def insert(connection: Connection) -> None:
+            row = dict(connection.execute(generations.select().where(generations.c.id == "gen_0")).mappings().one())
+            row |= {"id": f"gen_{at}", "created_at": at, "status": status}
+            connection.execute(generations.insert().values(row))
+
+        await database.write(insert)
+
+    yesterday = TODAY - timedelta(days=1)
+    before = [(21, 1, "web")]
+    assert await orders(yesterday, yesterday) == before
+    await add(NOON - timedelta(days=1))
+    assert await orders(yesterday, yesterday) == before, "it was remembered"
+    today = await orders(yesterday, TODAY)
+    assert today == [*before, (22, 1, None), (22, 1, "web"), (22, 4, "batch")]
+    await add(NOON)
+    assert (22, 2, "web") in await orders(TODAY, TODAY), "today is still to change"
+    now = NOON + timedelta(days=2)
+    assert (22, 1, None) in await orders(TODAY, TODAY)
+    await database.write(lambda connection: connection.execute(text("UPDATE generations SET image_count = 7")))
+    (open_order, *_) = await service.list_all(DEFAULT_ACCOUNT, TODAY, TODAY)
+    assert (open_order.unfinished, open_order.images) == (1, 7), "while one is open, a day is not remembered"
+
+
+async def test_a_day_that_ended_just_now_is_not_remembered(database: Database) -> None:
+    service = UsageService(database, now=lambda: datetime(2026, 11, 22, 0, 30, tzinfo=UTC))
+    yesterday = TODAY - timedelta(days=1)
+    await service.list_all(DEFAULT_ACCOUNT, yesterday, yesterday)
+    await database.write(lambda connection: connection.execute(text("UPDATE generations SET image_count = 7")))
+    assert [each.images for each in await service.list_all(DEFAULT_ACCOUNT, yesterday, yesterday)] == [7]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    days = _Days(10)
+    for number in range(20):
+        days.keep("acct", TODAY + timedelta(days=number), [Usage(1, 1, 0, 1)] * 3)
+    kept = [number for number in range(20) if days.find("acct", TODAY + timedelta(days=number)) is not None]
+    assert kept == [18, 19]
+    assert days.find("acct_other", TODAY + timedelta(days=19)) is None
 
 
 async def test_the_first_and_the_last_day_are_included(database: Database) -> None:
@@ -118,7 +170,7 @@ async def test_the_first_and_the_last_day_are_included(database: Database) -> No
     one_day = service.query(date(2026, 11, 21), date(2026, 11, 21), [Group.MODEL])
     assert await service.list(DEFAULT_ACCOUNT, one_day) == [Usage(1, 2, 0, 20, model="one")]
     long_ago = await add_up(database, Group.MODEL, first=TODAY - timedelta(days=40))
-    assert long_ago[0] == Usage(4, 12, 0, 120, model="one")
+    assert long_ago[0] == Usage(4, 12, 0, 120, model="one", unfinished=1)
 
 
 async def test_another_account_sees_its_own(database: Database) -> None:

@@ -1,0 +1,1 @@
+"""How the house itself is: the database, and the room there is for pictures."""
