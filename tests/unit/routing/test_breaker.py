@@ -1,5 +1,6 @@
 """The circuit breaker, driven by any order of outcomes, against what it promises."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -70,6 +71,27 @@ def test_who_is_busy_is_left_alone_and_is_no_failure():
     assert breaker.admit(7) is not None
 
 
+@pytest.mark.parametrize("outcome", ["succeeded", "failed", "busy", "undecided"])
+def test_an_order_of_before_the_rest_does_not_end_the_probe(outcome: str):
+    breaker = Breaker()
+    late = breaker.admit(0)
+    assert late is not None
+    fail(breaker, 0, FAILURES_IN_A_ROW)
+    now = FIRST_REST_SECONDS
+    assert breaker.admit(now) is not None
+    match outcome:
+        case "succeeded":
+            breaker.succeeded(now, late)
+        case "failed":
+            breaker.failed(now, late)
+        case "busy":
+            breaker.busy(now, late, 0)
+        case _:
+            breaker.undecided(late)
+    assert breaker.state(now) is BreakerState.HALF_OPEN
+    assert breaker.admit(now) is None
+
+
 class AnyOutcomes(RuleBasedStateMachine):
     """Orders that overlap, and end in any order: also those that were let through long before."""
 
@@ -84,6 +106,15 @@ class AnyOutcomes(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.01, 40))
     def wait(self, seconds: float) -> None:
         self.now += seconds
+
+    @rule()
+    def wait_until_it_may_be_tried(self) -> None:
+        self.now += self.breaker.seconds_left(self.now)
+
+    @rule()
+    def fail_until_it_opens(self) -> None:
+        while self.breaker.state(self.now) is BreakerState.CLOSED and self.breaker.seconds_left(self.now) == 0:
+            fail(self.breaker, self.now)
 
     @rule(target=passes)
     def ask(self) -> "Pass | None":

@@ -20,7 +20,7 @@ class Clock:
 
 
 def candidate(name: str, price: int = 10, weight: float = 1.0) -> Candidate:
-    return Candidate(f"{name}/model", name, price, weight)
+    return Candidate(f"{name}/model", name, price, weight=weight)
 
 
 def router(clock: Clock | None = None) -> Router:
