@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from browser import PHONE, Browser, Window, chromium, listening
+from filled import fill
 from front import Front
 from quick_passwords import _quick_passwords
 from visitor import Visitor, visitor_as
@@ -95,3 +96,29 @@ async def test_looking_through_looking_at_and_taking_away(front: Front):
         assert await phone.violations() == []
         assert not await phone.is_wider_than_the_window()
         assert phone.complaints == []
+
+
+@pytest.mark.long
+async def test_however_far_one_scrolls_few_pictures_are_on_the_page(front: Front):
+    """What is far out of sight is taken off it, and comes back."""
+    await front.generate()
+    await front.house.database.write(fill)
+    (file,) = front.files()
+    painted = file.read_bytes()
+
+    async def read(_: object) -> bytes:
+        return painted
+
+    front.house.services.library.read = read  # type: ignore[method-assign]  # of pictures that are rows only
+    ada = await visitor_as(front, "ada", account_id="acct_default")
+    async with listening(front) as address, chromium() as browser:
+        window = await window_of(browser, ada, address)
+        await window.open(f"{address}/console/gallery")
+        while await window.run("document.querySelectorAll('.masonry').length") < 10:
+            await window.run("scrollTo(0, document.body.scrollHeight)")
+        first = window.page.locator(".masonry").first
+        await first.locator(".tile").first.wait_for(state="detached")
+        assert await window.page.locator(".tile").count() < 1000
+        await window.run("scrollTo(0, 0)")
+        await first.locator(".tile").nth(239).wait_for(state="attached")
+        assert window.complaints == []
