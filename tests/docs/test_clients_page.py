@@ -28,6 +28,8 @@ def test_every_folder_with_a_program_is_a_client():
 
 def test_pins_are_exact_and_know_no_address():
     for pins in (ROOT / "tests" / "clients").glob("*/[rp]*.*"):
+        if pins.parent.name == "__pycache__":
+            continue
         text = pins.read_text(encoding="utf-8")
         assert '"resolved"' not in text, pins
         assert "--index-url" not in text, pins

@@ -142,8 +142,18 @@ BEYOND_SCHEMAS = {
     "POST /v1/images/edits": "a file of the form is a picture, and the mask as large",
     "POST /v1/images/variations": "a file of the form is a picture",
     "GET /v1/usage": "from is not after to, nor more than a year before it",
+    **dict.fromkeys(
+        (
+            "POST /v1/responses",
+            "POST /v1/chat/completions",
+            "POST /sdapi/v1/txt2img",
+            "POST /sdapi/v1/img2img",
+            "POST /sdapi/v1/options",
+        ),
+        "what the model can do is said in the words of another API",
+    ),
 }
-"""Operations where a request that its schema allows may be 422, and what the schema cannot say."""
+"""Operations where a request that its schema allows may be 400 or 422, and what the schema cannot say."""
 
 STAYS = {
     "GET /v1/keys/{key_id}": "a key that was revoked is shown as revoked",
@@ -200,7 +210,7 @@ def document_of(subject: Subject, own: Terms) -> Schema:
 def _leave(operation: str) -> dict[str, Any]:
     checks: dict[str, Any] = {}
     if operation in BEYOND_SCHEMAS:
-        statuses = [*POSITIVE_DATA_ACCEPTANCE_EXPECTED_STATUSES, "422"]
+        statuses = [*POSITIVE_DATA_ACCEPTANCE_EXPECTED_STATUSES, "400", "422"]
         checks["positive_data_acceptance"] = {"expected-statuses": statuses}
     if operation in STAYS:
         checks["use_after_free"] = {"enabled": False}

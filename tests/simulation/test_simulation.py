@@ -61,7 +61,7 @@ def test_runs_are_long_enough_to_mean_something() -> None:
     assert sum(outcome.orders for outcome in outcomes) >= 100
 
 
-async def _keep_nothing(self: Library, storage_key: str, data: bytes) -> None:
+async def _keep_nothing(self: Library, storage_key: str, data: bytes, *, is_read_soon: bool = True) -> None:
     """As if the disk had taken it."""
 
 

@@ -211,9 +211,9 @@ def test_settings_cannot_be_changed():
         (
             "setings: {}",
             "pinxit.yaml:1: setings: unknown key; did you mean settings?; "
-            "at the top of the file may be model_list, aliases and settings",
+            "at the top of the file may be providers, model_list, aliases and settings",
         ),
-        ("- port", "pinxit.yaml:1: must be a mapping of model_list, aliases and settings"),
+        ("- port", "pinxit.yaml:1: must be a mapping of providers, model_list, aliases and settings"),
         ("settings:\n  port: 1\n  port: 2", "pinxit.yaml:3: settings.port: is there twice"),
         ("settings: {[a]: 1}", "pinxit.yaml:1: settings: has a key that is not a name"),
         (
@@ -230,7 +230,7 @@ def test_settings_cannot_be_changed():
             MODEL + "  - params: {model: otter/otter-1}\n    model_name: icons",
             "pinxit.yaml:5: model_list[1].model_name: is already in model_list; choose another name, not 'icons'",
         ),
-        ("model_list:\n  - {model_name: icons}", "pinxit.yaml:2: model_list[0].params: is required"),
+        ("model_list:\n  - {model_name: icons}", "pinxit.yaml:2: model_list[0]: must have either params or backends"),
         (
             "model_list:\n  - {model_name: a, litellm_params: {model: a/b}, params: {model: a/b}}",
             "pinxit.yaml:2: model_list[0].litellm_params: unknown key; did you mean params?",
@@ -417,7 +417,7 @@ def test_error_lines_stay_lines():
 
 def test_every_setting_is_described():
     rows = {row.name: row for row in describe_settings()}
-    assert set(rows) == set(Settings.model_fields) - {"model_list", "aliases"}
+    assert set(rows) == set(Settings.model_fields) - {"providers", "model_list", "aliases"}
     assert all(row.description and row.environment_name == f"PINXIT_{row.name.upper()}" for row in rows.values())
     assert rows["port"].type_text == "whole number, between 0 and 65535"
     assert (rows["data_dir"].default_text, rows["cors_origins"].default_text) == ("./data", "none")

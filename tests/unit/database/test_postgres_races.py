@@ -138,6 +138,7 @@ def opening(
 
 
 def settling(generation: Generation, record: Callable[[Connection, Generation], bool] = lambda *_: False) -> Any:
+    """The unit that ends it well; whether an event was noted."""
     ended = replace(generation, status=Status.COMPLETED, cost_micros=10, finished_at=NOW)
     return partial(repository.settle, generation=ended, record=record, lease_owner=OWNER)
 
@@ -230,20 +231,20 @@ async def test_of_two_retries_at_once_each_adopts_another_order(one, two, behind
 async def test_a_retry_waits_for_an_order_that_is_just_being_settled(one, two, behind) -> None:
     """To pass it by because its row is locked would be to paint it twice."""
     await leave(one, "gen_1")
-    assert await behind(one, Held(settling(planned("gen_1", key=KEY))), two, adopting("gen_b")) == [None, "gen_1"]
+    assert await behind(one, Held(settling(planned("gen_1", key=KEY))), two, adopting("gen_b")) == [False, "gen_1"]
 
 
 async def test_a_retry_does_not_adopt_an_order_that_is_just_failing(one, two, behind) -> None:
     await leave(one, "gen_1")
     held = Held(failing(planned("gen_1", key=KEY)))
-    assert await behind(one, held, two, adopting("gen_b")) == [None, "gen_b"]
+    assert await behind(one, held, two, adopting("gen_b")) == [False, "gen_b"]
     assert await in_order(one)
 
 
 async def test_an_order_is_ended_once(one, two, behind) -> None:
     await one.write(opening(planned("gen_1")))
     said = await behind(one, Held(settling(planned("gen_1"))), two, failing(planned("gen_1")))
-    assert said[0] is None
+    assert said[0] is False
     assert isinstance(said[1], LeaseLost)
     assert await in_order(one)
 
@@ -451,7 +452,7 @@ async def test_an_endpoint_that_is_deleted_while_an_order_settles_does_not_keep_
     await one.write(opening(planned("gen_1")))
     deleting = Held(partial(webhooks.delete, account_id=DEFAULT_ACCOUNT, endpoint_id="wh_1"))
     record = settling(planned("gen_1"), lambda connection, _: noting()(connection))
-    assert await behind(one, deleting, two, record) == [True, None]
+    assert await behind(one, deleting, two, record) == [True, False]
     assert await column(one, deliveries.c.id) == []
     assert await in_order(one)
 
@@ -461,13 +462,13 @@ async def test_an_endpoint_is_deleted_with_what_an_order_just_left_for_it(one, t
     await one.write(opening(planned("gen_1")))
     record = Held(settling(planned("gen_1"), lambda connection, _: noting()(connection)))
     deleting = partial(webhooks.delete, account_id=DEFAULT_ACCOUNT, endpoint_id="wh_1")
-    assert await behind(one, record, two, deleting) == [None, True]
+    assert await behind(one, record, two, deleting) == [True, True]
     assert await column(one, deliveries.c.id) == await column(one, endpoints.c.id) == []
 
 
 async def test_events_of_one_subject_have_numbers_of_their_own(one, two, behind) -> None:
     await one.write(partial(webhooks.insert, endpoint=endpoint(), most=20))
-    assert await behind(one, Held(noting()), two, noting()) == [None, None]
+    assert await behind(one, Held(noting()), two, noting()) == [True, True]
     assert await column(one, events.c.sequence) == [1, 2]
 
 
