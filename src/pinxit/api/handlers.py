@@ -221,9 +221,18 @@ class Handlers:
             name: {"status": runner.state.status.value, "reason": runner.state.reason}
             for name, runner in self._services.runners.items()
         }
-        is_ready = any(runner.state.status is Status.READY for runner in self._services.runners.values())
+        is_ready = self._is_ready()
         content = {"status": "ready" if is_ready else "starting", "version": __version__, "backends": backends}
         return JSONResponse(content, status_code=200 if is_ready else 503)
+
+    def _is_ready(self) -> bool:
+        """Whether the default model can be painted; if it cannot and is not about to, whether any can."""
+        states = {name: runner.state.status for name, runner in self._services.runners.items()}
+        default = self._services.catalog.default
+        usual = [states.get(entry.backend, Status.FAILED) for entry in (default, *default.others)]
+        if Status.READY in usual or Status.STARTING in usual:
+            return Status.READY in usual
+        return Status.READY in states.values()
 
 
 def _event(content: dict[str, Any]) -> bytes:
