@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from pinxit.database.interface import CommitUnknown, Database
+from pinxit.database.prepared import Prepared
 from pinxit.errors import StartupError, StorageUnavailable
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 MAX_UNITS_PER_COMMIT = 256
 READERS = 4
 BUSY_TIMEOUT_SECONDS = 5
+
+_SAVEPOINT, _RELEASE = Prepared(text("SAVEPOINT unit")), Prepared(text("RELEASE unit"))
 
 # Errors that leave the whole transaction in doubt, not just one statement
 # (https://www.sqlite.org/lang_transaction.html §2.3).
@@ -170,7 +173,7 @@ class SqliteDatabase(Database):
     def _commit_group(self, connection: Connection, group: list[_Unit]) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         for unit in group:
-            connection.exec_driver_sql("SAVEPOINT unit")
+            _SAVEPOINT.run(connection, {})
             try:
                 unit.result = unit.run(connection)
             except Exception as error:
@@ -178,7 +181,7 @@ class SqliteDatabase(Database):
                     raise
                 unit.error = error
                 connection.exec_driver_sql("ROLLBACK TO unit")
-            connection.exec_driver_sql("RELEASE unit")
+            _RELEASE.run(connection, {})
         try:
             connection.exec_driver_sql("COMMIT")
         except DBAPIError as error:

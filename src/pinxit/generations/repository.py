@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, func, or_, select, text
 from sqlalchemy.exc import IntegrityError
 
+from pinxit.database.prepared import Prepared
 from pinxit.database.tables import attempts, generations, idempotency_keys
 from pinxit.errors import Conflict, IdempotencyMismatch
 from pinxit.generations.announcing import Record
@@ -20,18 +21,61 @@ from pinxit.library import repository as images
 
 OPEN = (Status.QUEUED.value, Status.IN_PROGRESS.value)
 
-# What every order executes is built once: to build a statement costs SQLAlchemy more than to run it.
-_INSERT = generations.insert()
-_INSERT_ATTEMPT = attempts.insert()
-_END_ATTEMPTS = attempts.update().where(
-    attempts.c.generation_id == bindparam("of_order"), attempts.c.status == AttemptStatus.STARTED.value
+_INSERT = Prepared(
+    generations.insert(),
+    sets=(
+        "id",
+        "account_id",
+        "api_key_id",
+        "request_id",
+        "status",
+        "model",
+        "requested_model",
+        "prompt",
+        "parameters",
+        "storage_keys",
+        "cost_micros",
+        "input_tokens",
+        "output_tokens",
+        "lease_owner",
+        "lease_until",
+        "deadline_at",
+        "created_at",
+        "fingerprint",
+    ),
 )
-_END = generations.update().where(
-    generations.c.id == bindparam("of_order"),
-    generations.c.status.in_(OPEN),
-    generations.c.lease_owner == bindparam("of_owner"),
+_INSERT_ATTEMPT = Prepared(
+    attempts.insert(),
+    sets=("generation_id", "number", "account_id", "backend", "image_indices", "status", "sent_at", "cost_micros"),
 )
-"""Which columns are set, the parameters say."""
+_END_ATTEMPTS = Prepared(
+    attempts.update().where(
+        attempts.c.generation_id == bindparam("of_order"), attempts.c.status == AttemptStatus.STARTED.value
+    ),
+    sets=("status", "finished_at", "cost_micros"),
+)
+_END = Prepared(
+    generations.update().where(
+        generations.c.id == bindparam("of_order"),
+        or_(*(generations.c.status == status for status in OPEN)),
+        generations.c.lease_owner == bindparam("of_owner"),
+    ),
+    sets=(
+        "status",
+        "model",
+        "parameters",
+        "cost_micros",
+        "image_count",
+        "input_tokens",
+        "output_tokens",
+        "error_class",
+        "error_message",
+        "started_at",
+        "finished_at",
+        "lease_owner",
+        "lease_until",
+    ),
+)
 
 
 class LeaseLost(Exception):
@@ -193,8 +237,8 @@ def forget_old_keys(connection: Connection, now: datetime) -> None:
 
 def _insert(connection: Connection, generation: Generation, lease: Lease) -> None:
     try:
-        connection.execute(
-            _INSERT,
+        _INSERT.run(
+            connection,
             {
                 "id": generation.id,
                 "account_id": generation.account_id,
@@ -238,8 +282,8 @@ def start_attempt(
 
 
 def _insert_attempt(connection: Connection, generation: Generation, attempt: Attempt, now: datetime) -> None:
-    connection.execute(
-        _INSERT_ATTEMPT,
+    _INSERT_ATTEMPT.run(
+        connection,
         {
             "generation_id": generation.id,
             "number": attempt.number,
@@ -257,8 +301,8 @@ def end_attempts(
     connection: Connection, generation_id: str, status: AttemptStatus, now: datetime, loss_micros: int = 0
 ) -> None:
     """End the tries that are under way. `loss_micros`: what they cost us at the backend."""
-    connection.execute(
-        _END_ATTEMPTS,
+    _END_ATTEMPTS.run(
+        connection,
         {"of_order": generation_id, "status": status.value, "finished_at": now, "cost_micros": loss_micros},
     )
 
@@ -322,8 +366,8 @@ def list_with_files_to_remove(connection: Connection) -> list[Generation]:
 
 def _end(connection: Connection, generation: Generation, lease_owner: str) -> bool:
     """False if it had ended, was never there, or is another's."""
-    ended = connection.execute(
-        _END,
+    ended = _END.run(
+        connection,
         {
             "of_order": generation.id,
             "of_owner": lease_owner,

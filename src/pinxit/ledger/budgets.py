@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from sqlalchemy import Connection, text
 
+from pinxit.database.prepared import Prepared
 from pinxit.errors import BudgetExceeded
 from pinxit.ledger.dollars import to_text
 
@@ -55,7 +56,8 @@ def _spans_of(day: date) -> tuple[Span, ...]:
     )
 
 
-_RESERVE = text("""
+_RESERVE = Prepared(
+    text("""
     INSERT INTO key_spend (api_key_id, period, period_start, period_end, account_id, spent_micros, held_micros)
     VALUES (:key, 'total', :total_start, :total_end, :account, 0, :micros),
            (:key, 'day', :day_start, :day_end, :account, 0, :micros),
@@ -64,12 +66,15 @@ _RESERVE = text("""
     DO UPDATE SET held_micros = key_spend.held_micros + excluded.held_micros
     RETURNING period, spent_micros + held_micros AS used_micros
 """)
-_SETTLE = text("""
+)
+_SETTLE = Prepared(
+    text("""
     UPDATE key_spend SET held_micros = held_micros - :held, spent_micros = spent_micros + :posted
     WHERE api_key_id = :key AND ((period = 'total' AND period_start = :total_start)
                               OR (period = 'day' AND period_start = :day_start)
                               OR (period = 'month' AND period_start = :month_start))
 """)
+)
 
 
 def hold(
@@ -90,8 +95,7 @@ def hold(
     starts = {f"{span.period}_start": span.start for span in current}
     ends = {f"{span.period}_end": span.end for span in current}
     facts = {"key": api_key_id, "account": account_id, "micros": micros, **starts, **ends}
-    reserved = connection.execute(_RESERVE, facts).all()
-    used = {row.period: row.used_micros for row in reserved}
+    used = dict(_RESERVE.run(connection, facts).fetchall())
     for span in current:
         budget = budgets.get(span.period)
         if budget is not None and used[span.period] > budget:
@@ -101,7 +105,7 @@ def hold(
 def settle(connection: Connection, api_key_id: str, held: int, posted: int, *, held_at: datetime) -> None:
     """Of what was held for an order begun at `held_at`, `posted` is spent and the rest is free again."""
     starts = {f"{span.period}_start": span.start for span in spans(held_at)}
-    connection.execute(_SETTLE, {"key": api_key_id, "held": held, "posted": posted, **starts})
+    _SETTLE.run(connection, {"key": api_key_id, "held": held, "posted": posted, **starts})
 
 
 def _exceeded(span: Span, budget: int, used: int, price: int) -> BudgetExceeded:

@@ -11,7 +11,9 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
+from pinxit.database.prepared import Prepared
 from pinxit.database.tables import holds, ledger_accounts, transfers
+from pinxit.database.types import from_micros
 from pinxit.errors import Conflict, InsufficientCredits, InvalidValue
 from pinxit.ids import new_id
 from pinxit.ledger import budgets
@@ -53,18 +55,32 @@ def ledger_id(kind: Kind, account_id: str | None = None) -> str:
     return f"{kind.value}:{account_id}" if account_id else kind.value
 
 
-# What every order executes is built once: to build a statement costs SQLAlchemy more than to run it.
 _THIS = ledger_accounts.c.id == bindparam("ledger_id")
 _MICROS = bindparam("micros", type_=BigInteger)
-_FIND = select(ledger_accounts.c.id).where(_THIS)
-_METER = ledger_accounts.update().where(_THIS).values(held_micros=ledger_accounts.c.held_micros + _MICROS)
-_RESERVE = _METER.where(ledger_accounts.c.balance_micros - ledger_accounts.c.held_micros >= _MICROS)
-_GIVE_BACK = ledger_accounts.update().where(_THIS).values(held_micros=ledger_accounts.c.held_micros - _MICROS)
-_MOVE = ledger_accounts.update().where(_THIS).values(balance_micros=ledger_accounts.c.balance_micros + _MICROS)
-_INSERT_HOLD = holds.insert()
-_FIND_HOLD = select(holds).where(holds.c.generation_id == bindparam("of_order"))
-_RESOLVE = holds.update().where(holds.c.generation_id == bindparam("of_order"), holds.c.status == HoldStatus.HELD.value)
-_INSERT_TRANSFER = transfers.insert()
+_FIND = Prepared(select(ledger_accounts.c.id).where(_THIS))
+_HOLD_MORE = ledger_accounts.update().where(_THIS).values(held_micros=ledger_accounts.c.held_micros + _MICROS)
+_METER = Prepared(_HOLD_MORE)
+_RESERVE = Prepared(_HOLD_MORE.where(ledger_accounts.c.balance_micros - ledger_accounts.c.held_micros >= _MICROS))
+_GIVE_BACK = Prepared(ledger_accounts.update().where(_THIS).values(held_micros=ledger_accounts.c.held_micros - _MICROS))
+_MOVE = Prepared(
+    ledger_accounts.update().where(_THIS).values(balance_micros=ledger_accounts.c.balance_micros + _MICROS)
+)
+_INSERT_HOLD = Prepared(
+    holds.insert(), sets=("generation_id", "ledger_account_id", "amount_micros", "status", "created_at", "api_key_id")
+)
+_FIND_HOLD = Prepared(
+    select(
+        holds.c.ledger_account_id, holds.c.amount_micros, holds.c.status, holds.c.api_key_id, holds.c.created_at
+    ).where(holds.c.generation_id == bindparam("of_order"))
+)
+_RESOLVE = Prepared(
+    holds.update().where(holds.c.generation_id == bindparam("of_order"), holds.c.status == HoldStatus.HELD.value),
+    sets=("status", "posted_micros", "resolved_at"),
+)
+_INSERT_TRANSFER = Prepared(
+    transfers.insert(),
+    sets=("id", "kind", "debit_id", "credit_id", "amount_micros", "generation_id", "reference", "created_at"),
+)
 _OPEN = text("""
     INSERT INTO ledger_accounts (id, account_id, kind, balance_micros, held_micros)
     VALUES (:id, :account, :kind, 0, 0) ON CONFLICT (id) DO NOTHING
@@ -74,7 +90,7 @@ _OPEN = text("""
 def ensure(connection: Connection, kind: Kind, account_id: str | None = None) -> str:
     """The ledger account, made with a balance of zero if it is not there yet. Returns its id."""
     id_ = ledger_id(kind, account_id)
-    if connection.execute(_FIND, {"ledger_id": id_}).first() is None:
+    if _FIND.run(connection, {"ledger_id": id_}).fetchone() is None:
         connection.execute(_OPEN, {"id": id_, "account": account_id, "kind": kind.value})
     return id_
 
@@ -127,8 +143,8 @@ def hold(
         _reserve(connection, source, micros, billed=billed)
     if api_key_id is not None and micros:
         budgets.hold(connection, api_key_id, account_id, micros, spending_limits or {}, now=now)
-    connection.execute(
-        _INSERT_HOLD,
+    _INSERT_HOLD.run(
+        connection,
         {
             "generation_id": generation_id,
             "ledger_account_id": source,
@@ -141,7 +157,7 @@ def hold(
 
 
 def _reserve(connection: Connection, source: str, micros: int, *, billed: bool) -> None:
-    reserved = connection.execute(_RESERVE if billed else _METER, {"ledger_id": source, "micros": micros})
+    reserved = (_RESERVE if billed else _METER).run(connection, {"ledger_id": source, "micros": micros})
     if reserved.rowcount != 1:
         raise InsufficientCredits
 
@@ -168,20 +184,22 @@ def _resolve(
     connection: Connection, generation_id: str, status: HoldStatus, posted: int, now: datetime
 ) -> tuple[str, int] | None:
     """End the hold once: its ledger account and what was held, or None if it had ended before."""
-    row = connection.execute(_FIND_HOLD, {"of_order": generation_id}).first()
-    if row is None or row.status != HoldStatus.HELD.value:
+    row = _FIND_HOLD.run(connection, {"of_order": generation_id}).fetchone()
+    if row is None:
         return None
-    if posted > row.amount_micros:
+    source, held, found_status, api_key_id, held_at = row
+    if found_status != HoldStatus.HELD.value:
+        return None
+    if posted > held:
         raise InvalidValue("More cannot be charged than was held.")
     end = {"of_order": generation_id, "status": status.value, "posted_micros": posted, "resolved_at": now}
-    ended = connection.execute(_RESOLVE, end)
-    if ended.rowcount != 1:
+    if _RESOLVE.run(connection, end).rowcount != 1:
         return None
-    if row.amount_micros:
-        connection.execute(_GIVE_BACK, {"ledger_id": row.ledger_account_id, "micros": row.amount_micros})
-    if row.api_key_id is not None and row.amount_micros:
-        budgets.settle(connection, row.api_key_id, row.amount_micros, posted, held_at=row.created_at)
-    return row.ledger_account_id, row.amount_micros
+    if held:
+        _GIVE_BACK.run(connection, {"ledger_id": source, "micros": held})
+    if api_key_id is not None and held:
+        budgets.settle(connection, api_key_id, held, posted, held_at=from_micros(held_at))
+    return source, held
 
 
 def _transfer(
@@ -197,8 +215,8 @@ def _transfer(
 ) -> None:
     """Take from one, give to the other, and write it down; the row is never changed again (a trigger sees to it)."""
     try:
-        connection.execute(
-            _INSERT_TRANSFER,
+        _INSERT_TRANSFER.run(
+            connection,
             {
                 "id": new_id("tr"),
                 "kind": kind.value,
@@ -213,7 +231,7 @@ def _transfer(
     except IntegrityError as error:
         raise Conflict("This transfer has been made already.", param="reference") from error
     for id_, change in sorted([(source, -micros), (target, micros)], key=_is_of_the_house):
-        connection.execute(_MOVE, {"ledger_id": id_, "micros": change})
+        _MOVE.run(connection, {"ledger_id": id_, "micros": change})
 
 
 def _is_of_the_house(change: tuple[str, int]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 
+from pinxit.database.prepared import Prepared
 from pinxit.database.tables import generations, images
 from pinxit.images.request import Encoding
 from pinxit.images.size import Size
@@ -17,15 +18,33 @@ from pinxit.library.search import WITHOUT_KEY, Found, Search, StoredImage, spell
 LOOKED_THROUGH = 4000
 """So many pictures one look for some goes through, so that it takes some milliseconds whatever is asked."""
 
-_INSERT = images.insert()
+_INSERT = Prepared(
+    images.insert(),
+    sets=(
+        "id",
+        "generation_id",
+        "account_id",
+        "position",
+        "storage_key",
+        "encoding",
+        "width",
+        "height",
+        "size_bytes",
+        "sha256",
+        "seed",
+        "seconds",
+        "url_expires_at",
+        "created_at",
+    ),
+)
 
 NO_SEED = -1
 """In a row: the painter has no seeds."""
 
 
 def insert(connection: Connection, image: Image) -> None:
-    connection.execute(
-        _INSERT,
+    _INSERT.run(
+        connection,
         {
             "id": image.id,
             "generation_id": image.generation_id,

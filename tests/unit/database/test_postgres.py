@@ -155,7 +155,7 @@ async def test_of_two_units_that_wait_for_each_other_one_is_run_again(database: 
         return unit
 
     await asyncio.gather(database.write(lock("a", "b")), database.write(lock("b", "a")))
-    assert len(tries) == 3
+    assert len(tries) >= 3
 
 
 async def test_a_unit_that_is_always_in_the_way_is_given_up(
