@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -20,6 +21,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pinxit import __version__, accounts
 from pinxit.accounts.service import UserService
@@ -377,7 +380,7 @@ def create_app(house: House) -> FastAPI:
         finally:
             await house.close(settings.shutdown_grace_seconds)
 
-    app = FastAPI(
+    app = _Application(
         title="Pinxit",
         version=__version__,
         docs_url=None,
@@ -390,6 +393,13 @@ def create_app(house: House) -> FastAPI:
     )
     app.router.routes.extend([*hot, *pages])
     app.include_router(rest)
+    if not settings.cors_origins:
+        app.shortcuts = {
+            (method, route.path): Shell(route.app)
+            for route in hot
+            if isinstance(route, Route) and not route.param_convertors
+            for method in route.methods or ()
+        }
 
     document = cache(lambda: openapi_document(app))
 
@@ -398,6 +408,21 @@ def create_app(house: House) -> FastAPI:
         return Response(document(), media_type="application/json")
 
     return app
+
+
+class _Application(FastAPI):
+    """FastAPI, whose layers the hot routes are spared: they cost a twentieth of a small order."""
+
+    shortcuts: Mapping[tuple[str, str], ASGIApp] = MappingProxyType({})
+    """Method and path → what answers there, within a Shell of its own."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope.get("root_path"):
+            shortcut = self.shortcuts.get((scope["method"], scope["path"]))
+            if shortcut is not None:
+                await shortcut(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
 
 
 async def _reraise(_: Request, error: Exception) -> Response:

@@ -50,6 +50,7 @@ from pinxit.library.image import Image
 from pinxit.settings import Settings
 
 T = TypeVar("T")
+Buffer = bytes | memoryview
 
 KNOWN = frozenset(
     [
@@ -369,7 +370,7 @@ class GenerationsEndpoint:
             parts = self._render(generation, parsed, scope)
         await send_parts(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
 
-    def _render(self, generation: Generation, parsed: ParsedRequest, scope: Scope) -> list[bytes]:
+    def _render(self, generation: Generation, parsed: ParsedRequest, scope: Scope) -> Sequence[Buffer]:
         """The body of the answer in parts to be joined."""
         return render(generation, parsed.request, self._services, base_url(scope, self._services.settings))
 
@@ -481,25 +482,22 @@ class _NotYet(Exception):
 
 async def _answer_unless_gone(order: Order, receive: Receive, wait_seconds: float | None) -> Generation | None:
     """The answer, or None when the client hung up before it; then the order is left for its retry. Raises _NotYet."""
-    answer = asyncio.ensure_future(order.answer())
     gone = asyncio.ensure_future(_until_disconnected(receive))
     try:
         if wait_seconds is not None:
             await order.opened()
-        await asyncio.wait({answer, gone}, timeout=wait_seconds, return_when=asyncio.FIRST_COMPLETED)
-        if not gone.done() and not answer.done():
+        has_ended = await order.wait(gone, wait_seconds)
+        if gone.done():
+            await order.abandon()
+            return None
+        if not has_ended:
             raise _NotYet
-        if not gone.done():
-            return await answer
-        await order.abandon()
-        return None
+        return await order.answer()
     except asyncio.CancelledError:  # the server hangs up on the client
         await order.abandon()
         raise
     finally:
         gone.cancel()
-        answer.cancel()
-        await asyncio.gather(answer, return_exceptions=True)
 
 
 async def _until_disconnected(receive: Receive) -> None:
@@ -514,9 +512,9 @@ def _ignored(parsed: ParsedRequest, generation: Generation) -> list[str]:
     return ignored
 
 
-def render(generation: Generation, request: ImageRequest, services: Services, base: str) -> list[bytes]:
+def render(generation: Generation, request: ImageRequest, services: Services, base: str) -> list[Buffer]:
     """The body of the answer in parts to be joined: the seed's keys, OpenAI's further ones, base64 as bytes."""
-    parts = [b'{"created":%d,"data":[' % int(generation.created_at.timestamp())]
+    parts: list[Buffer] = [b'{"created":%d,"data":[' % int(generation.created_at.timestamp())]
     for number, image in enumerate(generation.images):
         revised = generation.parameters.get("revised_prompts", {}).get(str(image.position), "")
         parts += _datum(image, revised, request.delivery, services, base, first=number == 0)
@@ -531,20 +529,28 @@ def render(generation: Generation, request: ImageRequest, services: Services, ba
     return parts
 
 
+def base64_of(image: Image) -> Buffer:
+    """The bytes of a new picture in base64; none of one whose bytes are not at hand."""
+    if image.base64 is not None:
+        return image.base64
+    return b"" if image.data is None else pybase64.b64encode(image.data)
+
+
 def _is_large(generation: Generation, request: ImageRequest) -> bool:
     """Whether the base64 of its pictures takes longer than another thread does to wake up."""
-    return request.delivery.has_b64 and sum(image.size_bytes for image in generation.images) > FEW_BYTES
+    to_encode = sum(image.size_bytes for image in generation.images if image.base64 is None)
+    return request.delivery.has_b64 and to_encode > FEW_BYTES
 
 
 def _datum(
     image: Image, revised_prompt: str, delivery: Delivery, services: Services, base: str, *, first: bool
-) -> list[bytes]:
+) -> list[Buffer]:
     url = base + services.library.urls.path(image) if delivery.has_url else ""
     rest = {"revised_prompt": revised_prompt, "id": image.id, "seed": image.seed}
     return [
         b"" if first else b",",
         b'{"url":%s,"b64_json":"' % json.dumps(url).encode(),
-        pybase64.b64encode(image.data) if delivery.has_b64 and image.data is not None else b"",
+        base64_of(image) if delivery.has_b64 else b"",
         b'",' + json.dumps(rest, separators=(",", ":")).encode()[1:],
     ]
 
@@ -577,7 +583,9 @@ def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[by
     return found
 
 
-async def send_parts(send: Send, parts: list[bytes], headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
+async def send_parts(
+    send: Send, parts: Sequence[Buffer], headers: list[tuple[bytes, bytes]], *, status: int = 200
+) -> None:
     length = str(sum(len(part) for part in parts)).encode()
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", length)]})
     *first, last = _joined(parts)
@@ -586,12 +594,14 @@ async def send_parts(send: Send, parts: list[bytes], headers: list[tuple[bytes, 
     await send({"type": "http.response.body", "body": last, "more_body": False})
 
 
-def _joined(parts: Sequence[bytes]) -> list[bytes]:
+def _joined(parts: Sequence[Buffer]) -> list[Buffer]:
     """The parts with small neighbours joined, at least one: each one sent costs more than it does to copy few bytes."""
-    found: list[bytes] = [b""]
+    found: list[Buffer] = []
+    few: list[Buffer] = []
     for part in parts:
-        if len(part) <= FEW_BYTES and len(found[-1]) <= FEW_BYTES:
-            found[-1] += part
+        if len(part) <= FEW_BYTES:
+            few.append(part)
         else:
-            found.append(part)
-    return found
+            found += [b"".join(few), part] if few else [part]
+            few = []
+    return [*found, b"".join(few)] if few or not found else found

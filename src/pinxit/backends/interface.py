@@ -217,6 +217,10 @@ class PaintedFile:
     revised_prompt: str = ""
     is_compressed: bool = False
     """Whether `asked.compression` has been heeded."""
+    base64: memoryview | None = field(default=None, repr=False)
+    """`data` in base64 as it came, if that is how it is written everywhere: it need not be written anew."""
+    sha256: str = ""
+    """Of `data`, in hex, where the backend has computed it already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,16 +58,16 @@ class _Compiled:
     def __init__(self, statement: ClauseElement, sets: list[str], dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect, column_keys=sets or None)
         self.sql: str = str(compiled)
-        given = compiled.construct_params(_check=False)
-        names: list[str] = compiled.positiontup if compiled.positional else list(given)
+        names: list[str] = compiled.positiontup if compiled.positional else list(compiled.binds)
         self._is_positional: bool = compiled.positional
-        self._parts = [(name, _processor(compiled.binds[name], dialect), given[name]) for name in names]
+        binds = [(name, compiled.binds[name]) for name in names]
+        self._parts = [(name, _processor(bind, dialect), bind.required, bind.effective_value) for name, bind in binds]
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
         """As the driver wants them. Raises KeyError if one is missing."""
         found = []
-        for name, process, usual in self._parts:
-            value = values[name] if usual is None else values.get(name, usual)
+        for name, process, is_required, usual in self._parts:
+            value = values[name] if is_required else usual
             found.append(value if process is None else process(value))
         if self._is_positional:
             return found

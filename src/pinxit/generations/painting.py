@@ -337,8 +337,10 @@ class Studio:
             size = Size(painted.pixels.width, painted.pixels.height)
             if size != order.paint.size:
                 raise BackendError(f"The painter made a picture of {size} pixels.")
-        if isinstance(painted, PaintedFile) and len(painted.data) <= FEW_BYTES and _is_as_wanted(painted, order):
-            data, sha256 = _finish(painted, order)
+        base64 = None
+        if isinstance(painted, PaintedFile) and _is_as_wanted(painted, order):
+            data, base64 = painted.data, painted.base64
+            sha256 = painted.sha256 or await _sha256(data)
         else:
             data, sha256 = await asyncio.to_thread(_finish, painted, order)
         storage_key = ""
@@ -361,6 +363,7 @@ class Studio:
             created_at=self._now(),
             url_expires_at=self._url_expiry(generation),
             data=data,
+            base64=base64 if request.delivery.has_b64 else None,
         )
 
     def _url_expiry(self, generation: Generation) -> datetime | None:
@@ -452,19 +455,28 @@ def _is_as_wanted(painted: PaintedFile, order: CheckedOrder) -> bool:
     return painted.encoding is wanted.encoding and (wanted.compression is None or painted.is_compressed)
 
 
+async def _sha256(data: bytes) -> str:
+    """In hex."""
+    if len(data) <= FEW_BYTES:
+        return _hashed(data)
+    return await asyncio.to_thread(_hashed, data)
+
+
+def _hashed(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
 def _finish(painted: PaintedImage | PaintedFile, order: CheckedOrder) -> tuple[bytes, str]:
-    """The file and its SHA-256 in hex, in one hop to a thread. Raises BackendError."""
+    """A file as it was asked for and its SHA-256 in hex, in one hop to a thread. Raises BackendError."""
     request = order.request
     if isinstance(painted, PaintedImage):
         data = encode(painted.pixels, request.encoding, request.compression, describe(order.paint, painted.seed))
-    elif _is_as_wanted(painted, order):
-        data = painted.data
     else:
         try:
             data = encode(decode_file(painted.data), request.encoding, request.compression)
         except ValueError as error:
             raise BackendError("The painter sent a picture that is damaged.") from error
-    return data, hashlib.sha256(data).hexdigest()
+    return data, _hashed(data)
 
 
 async def _join(tasks: list["asyncio.Task[None]"]) -> None:

@@ -14,6 +14,7 @@ KEY_LIFETIME = timedelta(hours=24)
 ADOPTION = timedelta(seconds=120)
 """How long after its client left an order can be taken over by a retry without a key."""
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 _KEY = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}", re.ASCII)
 
 
@@ -38,12 +39,11 @@ def check_key(key: str) -> str:
 def fingerprint(request: ImageRequest) -> str:
     """SHA-256 in hex of the order as it was understood, never of raw bytes: a retried body may be written otherwise."""
     facts = {name: getattr(request, name) for name in _PLAIN_FIELDS}
-    facts["routing"] = asdict(request.routing)
-    for later, usual in (("routing", ANYWHERE), ("fallback_models", ())):  # fields that fingerprints once did not have
-        if getattr(request, later) == usual:
-            del facts[later]
+    if request.routing != ANYWHERE:  # this and the next are fields that fingerprints once did not have
+        facts["routing"] = asdict(request.routing)
+    if not request.fallback_models:
+        del facts["fallback_models"]
     if request.images:
         facts["images"] = [picture.sha256 for picture in request.images]
         facts["mask"] = request.mask and request.mask.sha256
-    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(facts).encode()).hexdigest()

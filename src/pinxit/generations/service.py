@@ -741,8 +741,16 @@ class Order:
 
     async def answer(self) -> Generation:
         """Wait for the end. Who stops waiting does not stop the painting. Raises as GenerationService.create."""
+        if self._task.done():
+            return self._task.result()
         with self._commission.audience.wait():
             return await asyncio.shield(self._task)
+
+    async def wait(self, otherwise: "asyncio.Future[Any]", seconds: float | None = None) -> bool:
+        """Wait for the end as `answer` does, no longer than for `otherwise` or so many seconds: has the order ended?"""
+        with self._commission.audience.wait():
+            await asyncio.wait({self._task, otherwise}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return self._task.done()
 
     def when_ended(self, call: Callable[[], None]) -> None:
         """Have `call` called once nothing more is done for the order."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from time import monotonic
 
 import structlog
 
@@ -17,6 +18,10 @@ from pinxit.storage.interface import Storage, StoredFileMissing
 __all__ = ["Library", "StoredImage"]
 
 log = structlog.get_logger(__name__)
+
+ROOMY_BYTES = 4 * 1024**3
+ROOMY_SECONDS = 1.0
+"""So much more than is kept free is not written in so short a time: until then the disk is not looked at again."""
 
 
 class Library:
@@ -38,12 +43,18 @@ class Library:
         self._min_free_bytes = min_free_bytes
         self._now = now
         self._thumbnails = thumbnails
+        self._is_roomy_until = 0.0
         self.urls = urls
 
     async def require_room(self) -> None:
         """Raises StorageUnavailable when the disk is too full to promise that a new picture can be kept."""
-        if not await self._has_room():
+        if monotonic() < self._is_roomy_until:
+            return
+        free = await self._storage.free_bytes()
+        if free is not None and free < self._min_free_bytes:
             raise StorageUnavailable("The server's disk is full: nothing was painted or charged.")
+        if free is None or free >= self._min_free_bytes + ROOMY_BYTES:
+            self._is_roomy_until = monotonic() + ROOMY_SECONDS
 
     async def _has_room(self) -> bool:
         free = await self._storage.free_bytes()

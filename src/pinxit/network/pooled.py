@@ -12,7 +12,8 @@ import aiohttp
 
 from pinxit.errors import PinxitError
 
-_READ_BYTES = 256 * 1024
+_AHEAD_BYTES = 4 * 1024 * 1024
+"""So much of an answer may come before somebody reads it; one that is no longer is waited for as a whole."""
 _KEEP_ALIVE_SECONDS = 4.0
 """Less than servers keep an idle connection (Node's 5 s are the least in common use): one that they close while a
 request is on its way leaves us not knowing what became of it."""
@@ -59,7 +60,7 @@ class PooledHttp:
             connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=_KEEP_ALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
-            read_bufsize=_READ_BYTES,
+            read_bufsize=_AHEAD_BYTES,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds),
         )
 
@@ -112,8 +113,11 @@ def _form(parts: Sequence[Part]) -> aiohttp.FormData:
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    if (response.content_length or 0) > max_bytes:
+    length = response.content_length
+    if (length or 0) > max_bytes:
         raise AnswerLost(f"The answer is larger than {max_bytes} bytes.")
+    if length is not None and length <= _AHEAD_BYTES and "content-encoding" not in response.headers:
+        await response.content.wait_eof()  # to be woken once, not by each of its packets
     chunks, total = [], 0
     async for chunk in response.content.iter_any():
         chunks.append(chunk)

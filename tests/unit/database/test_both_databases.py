@@ -6,17 +6,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
 from databases import open_engine
 from held import Held
 from pinxit.database.interface import Database
+from pinxit.database.prepared import Prepared
 from pinxit.database.tables import accounts, api_keys
 from pinxit.errors import StorageUnavailable
 from pinxit.settings import Settings
 
 pytestmark = pytest.mark.both_databases
+MOMENT = datetime(2026, 11, 23, 1, 2, 3, 456789, UTC)
 
 
 def add(name: str) -> Callable[[Connection], str]:
@@ -62,6 +64,37 @@ async def test_what_a_unit_raises_undoes_it_and_no_other(database: Database) -> 
     assert [results[0], results[2]] == ["a", "b"]
     assert isinstance(results[1], ZeroDivisionError)
     assert await names(database) == {"a", "b"}
+
+
+_ADD = Prepared(accounts.insert(), sets=("id", "name", "created_at"))
+_RENAME = Prepared(accounts.update().where(accounts.c.id == bindparam("of")), sets=("name",))
+
+
+def add_prepared(name: str) -> Callable[[Connection], None]:
+    def unit(connection: Connection) -> None:
+        _ADD.run(connection, {"id": name, "name": f"{name}'s", "created_at": MOMENT})
+
+    return unit
+
+
+async def test_a_prepared_statement_does_what_it_does_as_usual(database: Database) -> None:
+    def rename(connection: Connection) -> list[int]:
+        return [_RENAME.run(connection, {"of": name, "name": "new"}).rowcount for name in ("a", "nobody")]
+
+    await database.write(add_prepared("a"))
+    assert await database.write(rename) == [1, 0]
+    rows = await database.read(lambda connection: connection.execute(select(accounts)).all())
+    assert [(row.id, row.name, row.created_at) for row in rows] == [("a", "new", MOMENT)]
+
+
+async def test_what_goes_wrong_with_a_prepared_statement_is_raised_as_usual(database: Database) -> None:
+    await database.write(add_prepared("a"))
+    with pytest.raises(IntegrityError) as found:
+        await database.write(add_prepared("a"))
+    assert "a's" not in str(found.value)
+    with pytest.raises(KeyError, match="name"):
+        await database.write(lambda connection: _RENAME.run(connection, {"of": "a"}))
+    assert await names(database) == {"a"}
 
 
 async def test_a_row_that_is_there_already_is_the_caller_s_error(database: Database) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import update
 from front import Front
 from pinxit.database.tables import images
 from pinxit.errors import NotFound, StorageUnavailable
+from pinxit.library.library import ROOMY_BYTES
 
 ACCOUNT = "acct_default"
 
@@ -72,3 +73,26 @@ async def test_pictures_of_the_same_instant_are_all_listed(front: Front):
         seen.append(after)
     assert sorted(seen) == sorted(ids)
     assert await front.house.services.library.list(ACCOUNT, after=after, limit=1) == []
+
+
+async def test_a_disk_with_much_room_is_not_looked_at_for_every_order(front: Front, monkeypatch: pytest.MonkeyPatch):
+    library = front.house.services.library
+    free, looks = [ROOMY_BYTES * 2], []
+
+    async def free_bytes(*_: object) -> int:
+        looks.append(free[0])
+        return free[0]
+
+    monkeypatch.setattr(front.house.storage, "free_bytes", free_bytes)
+    await library.require_room()
+    await library.require_room()
+    assert len(looks) == 1
+
+    monkeypatch.setattr("pinxit.library.library.monotonic", lambda: float("inf"))
+    free[0] = ROOMY_BYTES // 2
+    await library.require_room()
+    await library.require_room()
+    assert len(looks) == 3, "where it is nearly full, each order looks"
+    free[0] = 0
+    with pytest.raises(StorageUnavailable):
+        await library.require_room()

@@ -14,6 +14,7 @@ from pinxit.errors import BackendError
 
 _LEAST_CUT_CHARACTERS = 1024
 _DATA_URL = re.compile(rb"data:[^,]{0,100};base64,")
+_LONGEST_PREFIX = 120
 _PRINTED = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]+")
 MAX_MESSAGE_CHARACTERS = 400
 
@@ -30,7 +31,7 @@ class Answer:
         self.headers = headers
         self.body = body
         self._keys = base64_keys
-        self._cut: dict[str, bytes] = {}
+        self._cut: dict[str, memoryview] = {}
         self._read: Any = None
 
     @property
@@ -53,17 +54,23 @@ class Answer:
 
     def picture(self, text: str) -> bytes:
         """The bytes of a base64 text or data URL out of `json`. Raises BackendError if it is not valid."""
+        return self.decoded(text)[0]
+
+    def decoded(self, text: str) -> tuple[bytes, memoryview | None]:
+        """As `picture`; and the base64 itself, if it is written as any encoder would write it."""
         data = self._cut.get(text)
         if data is None:
-            data = text.encode("ascii", "replace")
-        prefix = _DATA_URL.match(data)
+            data = memoryview(text.encode("ascii", "replace"))
+        prefix = _DATA_URL.match(data[:_LONGEST_PREFIX])
+        source = data[prefix.end() if prefix else 0 :]
         try:
-            return pybase64.b64decode(memoryview(data)[prefix.end() if prefix else 0 :], validate=True)
+            found = pybase64.b64decode(source, validate=True)
         except (binascii.Error, ValueError):
             pass
+        else:
+            return found, source if _is_canonical(source, found) else None
         try:  # with line ends, or without its padding
-            whole = data[prefix.end() if prefix else 0 :]
-            return base64.b64decode(whole + b"=" * (-len(whole) % 4))
+            return base64.b64decode(bytes(source) + b"=" * (-len(source) % 4)), None
         except (binascii.Error, ValueError) as error:
             raise BackendError("A picture in the answer is not valid base64.") from error
 
@@ -79,15 +86,20 @@ class Answer:
                 break
             kept.append(self.body[position : found.end()])
             position = end
-            text = self.body[found.end() : end]
-            is_escaped = b"\\" in text
-            if len(text) < _LEAST_CUT_CHARACTERS or (is_escaped and b"\\" in text.replace(b"\\/", b"")):
-                kept.append(text)
-                if text.endswith(b"\\"):  # an escaped quote: the text goes on
-                    return self.body
+            text = memoryview(self.body)[found.end() : end]
+            if self.body.find(b"\\", found.end(), end) >= 0:
+                unescaped = bytes(text).replace(b"\\/", b"/")
+                if b"\\" in unescaped:
+                    kept.append(bytes(text))
+                    if unescaped.endswith(b"\\"):  # an escaped quote: the text goes on
+                        return self.body
+                    continue
+                text = memoryview(unescaped)
+            if len(text) < _LEAST_CUT_CHARACTERS:
+                kept.append(self.body[found.end() : end])
                 continue
             name = f"{token}:{len(self._cut)}"
-            self._cut[name] = text.replace(b"\\/", b"/") if is_escaped else text
+            self._cut[name] = text
             kept.append(name.encode())
         kept.append(self.body[position:])
         return b"".join(kept)
@@ -100,6 +112,12 @@ class Answer:
             found = self.body.decode("utf-8", "replace") if self.media_type == "text/plain" else ""
         text = _PRINTED.sub(" ", found).strip()
         return text[:MAX_MESSAGE_CHARACTERS]
+
+
+def _is_canonical(source: memoryview, data: bytes) -> bool:
+    """Whether any encoder would write `data` so: nothing between the characters, no stray bits in the last."""
+    last = len(data) - (len(data) % 3 or 3)
+    return len(source) == 4 * -(-len(data) // 3) and source[-4:] == pybase64.b64encode(data[max(last, 0) :])
 
 
 def _first_text(document: Any) -> str:

@@ -4,9 +4,10 @@ The provider's file says what to send and how to read what comes; here is everyt
 """
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from time import monotonic
@@ -133,8 +134,13 @@ class UpstreamBackend(Backend):
         model = self._models[order.model]
         places = range(len(order.seeds))
         batches = [tuple(places[start : start + model.per_call]) for start in places[:: model.per_call]]
+        if len(batches) == 1:
+            async with aclosing(self._paint(order, model, batches[0])) as alone:
+                async for painted in alone:
+                    yield painted
+            return
         events: asyncio.Queue[PaintEvent | None] = asyncio.Queue()
-        tasks = [asyncio.create_task(self._paint(order, model, batch, events)) for batch in batches]
+        tasks = [asyncio.create_task(_pass_on(self._paint(order, model, batch), events)) for batch in batches]
         for task in tasks:
             task.add_done_callback(lambda _: events.put_nowait(None))
         try:
@@ -152,21 +158,18 @@ class UpstreamBackend(Backend):
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _paint(
-        self,
-        order: PaintOrder,
-        model: UpstreamModel,
-        places: tuple[int, ...],
-        events: "asyncio.Queue[PaintEvent | None]",
-    ) -> None:
+        self, order: PaintOrder, model: UpstreamModel, places: tuple[int, ...]
+    ) -> AsyncGenerator[PaintEvent, None]:
+        """The pictures at these places of the order, by one request."""
         asked = _deliverable(order.asked, model.spec.capabilities.encodings)
         part = replace(order, seeds=tuple(order.seeds[place] for place in places), asked=asked)
         async with _Slot(self):
             for place in places:
-                events.put_nowait(Progress(place, 0, 1))
+                yield Progress(place, 0, 1)
             files, done = await self._job(part, model)
         for place, file in zip(places, files, strict=False):  # if there are fewer, the rest is missed at the end
-            events.put_nowait(replace(file, index=place))
-        events.put_nowait(PaintUsage(done.input_tokens, done.output_tokens, done.cost_micros))
+            yield replace(file, index=place)
+        yield PaintUsage(done.input_tokens, done.output_tokens, done.cost_micros)
 
     async def _job(self, order: PaintOrder, model: UpstreamModel) -> tuple[list[PaintedFile], Done]:
         """The request, the polls after it, and the pictures. What the errors of a provider say is cleaned here."""
@@ -322,6 +325,8 @@ class UpstreamBackend(Backend):
             size=size,
             revised_prompt=picture.revised_prompt,
             is_compressed=self._provider.applies_compression,
+            base64=picture.source,
+            sha256=picture.sha256,
         )
 
     async def _download(self, url: str, deadline: float) -> bytes:
@@ -376,8 +381,11 @@ class _Slot:
 
     async def __aenter__(self) -> None:
         backend = self._backend
+        if not backend._slots.locked():
+            await backend._slots.acquire()  # at once
+            return
         too_much = f"{backend._title} is asked for too much at once. Nothing was charged."
-        if backend._slots.locked() and backend._waiting >= backend._limits.max_waiting:
+        if backend._waiting >= backend._limits.max_waiting:
             raise BackendBusy(too_much)
         backend._waiting += 1
         try:
@@ -390,6 +398,12 @@ class _Slot:
 
     async def __aexit__(self, *_: object) -> None:
         self._backend._slots.release()
+
+
+async def _pass_on(painted: AsyncGenerator[PaintEvent, None], events: "asyncio.Queue[PaintEvent | None]") -> None:
+    async with aclosing(painted):
+        async for event in painted:
+            events.put_nowait(event)
 
 
 def _in_every_encoding(spec: ModelSpec) -> ModelSpec:
@@ -434,7 +448,8 @@ def _sensible(number: object) -> int | None:
 def _decoded(answer: Answer, picture: Picture) -> Picture:
     if not picture.base64:
         return picture
-    return replace(picture, data=answer.picture(picture.base64), base64="")
+    data, source = answer.decoded(picture.base64)
+    return replace(picture, data=data, base64="", source=source, sha256=hashlib.sha256(data).hexdigest())
 
 
 def _inspected(data: bytes, title: str) -> tuple[Encoding, Size]:

@@ -114,6 +114,10 @@ class Picture:
     seed: int | None = None
     """None where the provider does not say which it used."""
     revised_prompt: str = ""
+    source: memoryview | None = field(default=None, repr=False)
+    """The base64 that `data` was decoded from, if it is written as everybody writes it; not for providers."""
+    sha256: str = ""
+    """Of `data`, where it has been computed; not for providers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ documents = st.recursive(
 def whole(answer: Answer, found: Any) -> Any:
     """With what was cut out put back."""
     if isinstance(found, str):
-        return answer._cut[found].decode() if found in answer._cut else found
+        return bytes(answer._cut[found]).decode() if found in answer._cut else found
     if isinstance(found, list):
         return [whole(answer, item) for item in found]
     if isinstance(found, dict):
@@ -106,3 +106,26 @@ def test_the_message_of_an_error_is_found_and_a_page_is_not_shown():
     assert Answer(400, {"content-type": "application/json"}, json.dumps(said).encode()).message() == "too long"
     assert Answer(400, {"content-type": "text/html"}, b"<html>secret").message() == ""
     assert len(Answer(400, {"content-type": "text/plain"}, b"x" * 9999).message()) == 400
+
+
+@given(st.binary(min_size=1, max_size=40), st.sampled_from(["", "data:image/png;base64,"]))
+def test_base64_as_any_encoder_writes_it_can_be_passed_on(data: bytes, prefix: str):
+    text = base64.b64encode(data).decode()
+    found, source = Answer(200, {}, b"").decoded(prefix + text)
+    assert found == data
+    assert source is not None
+    assert bytes(source).decode() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("QR==", id="bits that mean nothing"),
+        pytest.param("QQ", id="without its padding"),
+        pytest.param("QU\nFB", id="with a line end"),
+    ],
+)
+def test_base64_that_some_readers_refuse_is_not_passed_on(text: str):
+    found, source = Answer(200, {}, b"").decoded(text)
+    assert found == base64.b64decode(text + "==")
+    assert source is None
