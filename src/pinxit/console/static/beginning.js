@@ -31,6 +31,10 @@ function clear() {
   changed();
 }
 
+function showBrushes(areShown) {
+  find("#mask").hidden = find("#brushes").hidden = !areShown;
+}
+
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 
 async function check(chosen) {
@@ -65,6 +69,7 @@ export async function begin(chosen, called = chosen.name) {
   shown.alt = `The picture to begin from: ${name}`;
   find("#begun-name").textContent = `${name} · ${shown.naturalWidth} × ${shown.naturalHeight}`;
   find("[name=part][value=whole]").checked = true;
+  showBrushes(false);
   mask.prepare({ width: shown.naturalWidth, height: shown.naturalHeight });
   changed();
 }
@@ -109,9 +114,9 @@ export function prepare(given, onPicture) {
   });
   form.addEventListener("change", (event) => {
     if (event.target.name !== "part") return;
-    const isMasked = event.target.value === "mask";
-    find("#mask").hidden = find("#brushes").hidden = !isMasked;
+    showBrushes(event.target.value === "mask");
     sayProblem("");
+    find("#easel").scrollIntoView({ block: "nearest" });
   });
   const take = (chosen) => chosen && onPicture() && begin(chosen);
   document.addEventListener("dragover", (event) => {

@@ -177,7 +177,7 @@ async function paint() {
   const usual = (model().seconds ?? 5) * Math.max(1, (wanted.n ?? 1) / 2);
   const price = priceOf(wanted) / (wanted.n ?? 1);
   const places = Array.from({ length: wanted.n ?? 1 }, () => slot(wanted.prompt, sizeOf(wanted)));
-  const here = { id: newId(), socket: new AbortController(), isGivenUp: false, progress: null };
+  const here = { id: newId(), socket: new AbortController(), givingUp: null, progress: null };
   underWay = here;
   sayProblem("");
   sayFileProblem("");
@@ -197,7 +197,7 @@ async function paint() {
       } else if (event.type.endsWith(".completed")) {
         const facts = [wanted.model, event.seed !== null && `seed ${event.seed}`, `${seconds().toFixed(1)} s`, dollars(price)];
         const name = nameOf(wanted.prompt, event);
-        const actions = { "Use these settings": () => useAgain(wanted, event.seed) };
+        const actions = { "Use again": () => useAgain(wanted, event.seed) };
         if (Object.values(models).some((can) => can.edits)) {
           actions.Edit = () => editThis(`/console/gallery/${event.id}/file`, name, wanted.prompt);
         }
@@ -208,36 +208,39 @@ async function paint() {
     if (painted < places.length) throw new Error(`${places.length - painted} of ${places.length} pictures could not be painted.`);
     find("#said").textContent = painted === 1 ? "The picture is painted." : `${painted} pictures are painted.`;
   } catch (error) {
-    if (here.isGivenUp) toast("Cancelled. Nothing was charged.");
+    const said = await here.givingUp;
+    if (said) toast(said);
     else if (from && (error.param ?? "image").match(/^(image|mask|strength)/)) sayFileProblem(error.message);
     else sayProblem(error.message);
   } finally {
     clearInterval(clock);
     places.filter(isBusy).forEach(({ figure }) => figure.remove());
-    find("#empty").hidden = find("#results").childElementCount > 0 || !find("#history").hidden;
+    find("#empty").hidden = find("#results").childElementCount > 0;
     setBusy(false);
   }
   if (painted) await history.renew();
 }
 
-// On the server: to hang up would do, but only the server can say that nothing was painted.
-async function cancel() {
-  const here = underWay;
-  find("#stop").disabled = true;
-  find("#stop").textContent = "Cancelling …";
+// On the server: to hang up would do, but only the server can say that nothing was painted. What to say; empty if it was too late.
+async function giveUp({ id, socket }) {
   try {
-    const response = await fetch(`/console/playground/generations/${here.id}/cancel`, {
+    const response = await fetch(`/console/playground/generations/${id}/cancel`, {
       method: "POST",
       headers: { accept: "application/json" },
       body: new URLSearchParams({ csrf: find("meta[name=csrf]").content }),
     });
-    here.isGivenUp = response.ok && (await response.json()).status === "cancelled";
-    // Before it has begun, there is nothing to give up but the request.
-    if (response.status === 404) here.isGivenUp = true;
-    if (!response.ok) here.socket.abort();
+    if (response.ok) return (await response.json()).status === "cancelled" ? "Cancelled. Nothing was charged." : "";
   } catch {
-    here.socket.abort();
+    // Then to hang up has to do.
   }
+  socket.abort();
+  return "Cancelled.";
+}
+
+function cancel() {
+  find("#stop").disabled = true;
+  find("#stop").textContent = "Cancelling …";
+  underWay.givingUp = giveUp(underWay);
 }
 
 function setBusy(isBusy) {

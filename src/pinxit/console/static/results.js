@@ -28,7 +28,7 @@ export function paintInto(place, event) {
 export function showProgress(places, progress, seconds, usual) {
   const { steps = 1, done = [], queue_position: before = 0 } = progress ?? {};
   const share = done.reduce((sum, each) => sum + each, 0) / (steps * places.length);
-  const expected = steps > 1 && share > 0.2 ? seconds / share : usual;
+  const expected = steps > 1 && share > 0.1 ? seconds / share : usual;
   const time = `${seconds.toFixed(1)} s${seconds < expected ? ` of about ${expected.toFixed(expected < 10 ? 1 : 0)} s` : ""}`;
   places.forEach((place, index) => {
     if (!isBusy(place)) return;
