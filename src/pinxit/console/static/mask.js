@@ -41,7 +41,9 @@ function redraw() {
 
 function begin(point) {
   const isEraser = find("[name=tool]:checked").value === "eraser";
-  current = { points: [point], width: (find("#brush-size").value / 100) * longer(), isEraser };
+  // The eraser is a little wider than the brush, so that no soft edge of a stroke is left.
+  const width = (find("#brush-size").value / 100) * longer() * (isEraser ? 1.15 : 1);
+  current = { points: [point], width, isEraser };
   strokes.push(current);
   draw(current);
 }
@@ -130,7 +132,7 @@ export function prepare({ width, height }) {
 
 function isPainted() {
   const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-  return data.some((value, place) => place % 4 === 3 && value > 0);
+  return data.some((value, place) => place % 4 === 3 && value > 64);
 }
 
 export async function fileOf() {
