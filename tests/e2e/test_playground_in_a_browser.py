@@ -85,7 +85,7 @@ async def test_a_part_of_a_picture_is_painted_anew(tmp_path: Path):
             before = Image.effect_noise((256, 256), 64).convert("RGB")
             before.save(tmp_path / "noise.png")
             await bring(window, "drop", (tmp_path / "noise.png").read_bytes(), "noise.png")
-            await page.get_by_text("noise.png · 256 × 256").wait_for()
+            await page.get_by_text("256 × 256 · noise.png").wait_for()
             await page.locator(".chip", has_text="Only where I brush").click()
             await brush(window, (0.25, 0.3), (0.3, 0.3))
             await brush(window, (0.7, 0.7), (0.9, 0.8))
@@ -175,7 +175,7 @@ async def test_true_steps_giving_up_and_the_latest_pictures(make_front: MakeFron
         assert await page.get_by_label("Seed", exact=True).input_value() == "11"
         await page.locator(".thumb").first.click()
         await page.get_by_role("link", name="Edit").click()
-        await page.get_by_text("a-lighthouse-12.png · 256 × 256").wait_for()
+        await page.get_by_text("256 × 256 · a-lighthouse-12.png").wait_for()
         assert window.complaints == []
 
 
@@ -215,7 +215,7 @@ async def test_what_cannot_be_begun_from_is_said_in_place(make_front: MakeFront)
         await complains("animated")
         assert front.backend.orders[1:] == []
         await bring(window, "paste", png())
-        await page.get_by_text("mine.png · 64 × 48").wait_for()
+        await page.get_by_text("64 × 48 · mine.png").wait_for()
         await page.locator(".chip", has_text="Only where I brush").click()
         await page.get_by_role("button", name="Paint").click()
         await complains("Brush over what is to change")

@@ -67,7 +67,7 @@ export async function begin(chosen, called = chosen.name) {
   }
   [file, name] = [chosen, called || "picture.png"];
   shown.alt = `The picture to begin from: ${name}`;
-  find("#begun-name").textContent = `${name} · ${shown.naturalWidth} × ${shown.naturalHeight}`;
+  find("#begun-name").textContent = `${shown.naturalWidth} × ${shown.naturalHeight} · ${name}`;
   find("[name=part][value=whole]").checked = true;
   showBrushes(false);
   mask.prepare({ width: shown.naturalWidth, height: shown.naturalHeight });
