@@ -9,6 +9,7 @@ const form = find("#order");
 let limits = { maxBytes: Infinity, maxSide: Infinity };
 let file = null;
 let name = "";
+let turn = 0;
 
 export function sayProblem(text) {
   const place = find("#file-problem");
@@ -54,17 +55,21 @@ async function check(chosen) {
   }
 }
 
+// Of several one after the other, the last one counts.
 export async function begin(chosen, called = chosen.name) {
+  const mine = (turn += 1);
   clear();
   sayProblem("");
   shown.src = URL.createObjectURL(chosen);
   try {
     await check(chosen);
   } catch (error) {
+    if (mine !== turn) return;
     clear();
     sayProblem(error.message);
     return;
   }
+  if (mine !== turn) return;
   [file, name] = [chosen, called || "picture.png"];
   shown.alt = `The picture to begin from: ${name}`;
   find("#begun-name").textContent = `${shown.naturalWidth} × ${shown.naturalHeight} · ${name}`;
