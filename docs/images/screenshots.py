@@ -134,6 +134,20 @@ def paint(page: Page, prompt: str, seed: int, n: int = 1) -> None:
     page.locator("#results .result:not(.busy)").nth(before + n - 1).wait_for()
 
 
+def brush_over(page: Page) -> None:
+    """Begin from the newest picture, and brush over the rocket's window."""
+    page.locator("#results").get_by_role("button", name="Edit").first.click()
+    page.locator(".chip", has_text="Only where I brush").click()
+    page.locator("#easel").scroll_into_view_if_needed()
+    box = page.locator("#mask").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.62, box["y"] + box["height"] * 0.32)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.68, box["y"] + box["height"] * 0.38)
+    page.mouse.up()
+    page.locator("#mask-undo:not([disabled])").wait_for()
+
+
 def take(page: Page, name: str) -> None:
     """Few colours are enough, and keep the repository small."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
@@ -167,7 +181,10 @@ def take_all(browser: Browser, server: Server, folder: Path) -> None:
     paint(page, "a fox, flat style", 2)
     paint(page, "a rocket, 3d style", 1, n=2)
     page.locator("h1").click()
+    page.locator("#tab-form").scroll_into_view_if_needed()
     take(page, "playground")
+    brush_over(page)
+    take(page, "playground-edit")
     page.goto(f"{server.url}/console/gallery", wait_until="networkidle")
     take(page, "gallery")
     page.locator(".tile").first.click()

@@ -12,6 +12,7 @@ FILES = (
     "console.js",
     "gallery.css",
     "gallery.js",
+    "playground.css",
     "playground.js",
     "theme.js",
     "logo.svg",

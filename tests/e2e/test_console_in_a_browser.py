@@ -195,7 +195,7 @@ async def test_the_playground_follows_the_model_and_says_what_is_wrong(make_fron
         await sign_in(window, address)
         await page.get_by_label("Prompt").fill("a forbidden thing")
         await page.get_by_role("button", name="Paint").click()
-        await page.locator(".toast.bad", has_text="refused").wait_for()
+        await page.locator("#problem", has_text="refused").wait_for()
         assert await page.locator("#results .result").count() == 0
 
         await page.get_by_role("button", name="Roll a seed").click()
@@ -219,7 +219,7 @@ async def test_the_playground_follows_the_model_and_says_what_is_wrong(make_fron
 
         await page.get_by_label("Seed", exact=True).fill("7")
         await page.get_by_label("Prompt").fill("something else")
-        await page.get_by_role("button", name="Use these settings").click()
+        await page.get_by_role("button", name="Use again").click()
         assert await page.get_by_label("Prompt").input_value() == "a lighthouse"
         assert await page.get_by_label("Seed", exact=True).input_value() == seed
         (complaint,) = window.complaints
@@ -235,7 +235,7 @@ async def test_signed_out_elsewhere(front: Front, browser: Browser, address: str
     await other.wait_for_url("**/console/sign-in")
     await window.page.get_by_label("Prompt").fill("a lighthouse")
     await window.page.keyboard.press("Control+Enter")
-    await window.page.locator(".toast.bad", has_text="signed out").wait_for()
+    await window.page.locator("#problem", has_text="signed out").wait_for()
     assert front.backend.orders == []
 
 

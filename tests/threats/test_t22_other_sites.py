@@ -32,7 +32,10 @@ EXPECTED = {
     "POST /console/profile/password": USERS,
     "POST /console/profile/sign-out-everywhere": USERS,
     "GET /console/playground": USERS,
+    "GET /console/playground/latest": USERS,
     "POST /console/playground/generations": USERS,
+    "POST /console/playground/generations/{generation_id:id}/cancel": USERS,
+    "POST /console/playground/edits": USERS,
     "GET /console/gallery": USERS,
     "GET /console/gallery/pictures": USERS,
     "GET /console/gallery/{image_id:id}": USERS,
@@ -93,7 +96,7 @@ async def test_access(front: Front, route: str):
         else:
             response = await visitor.get(path)
         is_in = role in {ANYBODY: ("nobody", "member", "admin"), USERS: ("member", "admin"), ADMINS: ("admin",)}[who]
-        is_turned_away = (response.status_code == 401 and "generations" in route) or (
+        is_turned_away = (response.status_code == 401 and "POST /console/playground/" in route) or (
             response.status_code == 303 and response.headers["location"].startswith("/console/sign-in")
         )
         if route == "POST /console/sign-out" and is_in:

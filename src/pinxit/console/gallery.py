@@ -51,14 +51,14 @@ class Gallery:
 
     async def show(self, visit: Visit) -> Response:
         services, asked = visit.services, _asked(visit)
-        keys = await _key_names(visit)
+        keys = await key_names(visit)
         found = await self._find(visit, asked)
         models = [entry.id for entry in services.catalog.list()]
         return self._pages.response(
             "gallery",
             visit,
             asked=asked,
-            pictures=[_facts(visit, stored, keys) for stored in found.images],
+            pictures=[facts_of(visit, stored, keys) for stored in found.images],
             onward=_onward(asked, found),
             reached=found.reached,
             models=models if asked.model in ("", *models) else [*models, asked.model],
@@ -69,19 +69,19 @@ class Gallery:
 
     async def more(self, visit: Visit) -> Response:
         """The next pictures, for the page's script."""
-        asked, keys = _asked(visit), await _key_names(visit)
+        asked, keys = _asked(visit), await key_names(visit)
         found = await self._find(visit, asked)
         return JSONResponse(
             {
-                "pictures": [_facts(visit, stored, keys) for stored in found.images],
+                "pictures": [facts_of(visit, stored, keys) for stored in found.images],
                 "onward": _onward(asked, found),
                 "reached": moment(found.reached),
             }
         )
 
     async def show_one(self, visit: Visit) -> Response:
-        stored, keys = await self._stored(visit), await _key_names(visit)
-        return self._pages.response("picture", visit, picture=_facts(visit, stored, keys))
+        stored, keys = await self._stored(visit), await key_names(visit)
+        return self._pages.response("picture", visit, picture=facts_of(visit, stored, keys))
 
     async def file(self, visit: Visit) -> Response:
         """The picture as it was painted, also where its public address is over."""
@@ -142,12 +142,12 @@ def _onward(asked: Asked, found: Found) -> str:
     return "&".join(part for part in (asked.query, urlencode({"after": found.after})) if part)
 
 
-async def _key_names(visit: Visit) -> dict[str, str]:
+async def key_names(visit: Visit) -> dict[str, str]:
     keys = await visit.services.keys.list(visit.caller)
     return {key.id: key.options.name or f"{key.prefix}…{key.last4}" for key in keys}
 
 
-def _facts(visit: Visit, stored: StoredImage, keys: Mapping[str, str]) -> dict[str, Any]:
+def facts_of(visit: Visit, stored: StoredImage, keys: Mapping[str, str]) -> dict[str, Any]:
     """A picture as templates and scripts show it: texts but for numbers."""
     image, order, kept = stored.image, stored.generation, stored.generation.parameters
     library, here = visit.services.library, f"{GALLERY}/{image.id}"
@@ -159,6 +159,7 @@ def _facts(visit: Visit, stored: StoredImage, keys: Mapping[str, str]) -> dict[s
         "file": f"{here}/file",
         "thumbnail": f"{here}/thumbnail",
         "again": f"/console/playground?again={image.id}",
+        "edit": f"/console/playground?edit={image.id}" if _can_edit(visit) else "",
         "url": "" if is_over else f"{visit.base}{library.urls.path(image)}",
         "name": f"{_file_name(order.prompt)}-{image.seed}.{image.encoding.value}",
         "width": image.size.width,
@@ -186,6 +187,10 @@ def _facts(visit: Visit, stored: StoredImage, keys: Mapping[str, str]) -> dict[s
             ("SHA-256", image.sha256),
         ],
     }
+
+
+def _can_edit(visit: Visit) -> bool:
+    return any(entry.capabilities.edits for entry in visit.services.catalog.list())
 
 
 def rows_of(size: Size) -> int:

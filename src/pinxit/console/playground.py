@@ -1,32 +1,22 @@
-"""Painting from the console: a page, and a route that takes an order as the API does, by session instead of key."""
+"""The page to paint from: a form for every model, the latest pictures, and what its script asks for."""
 
 from typing import Any
 
-from starlette.responses import Response
-from starlette.types import Scope
+from starlette.responses import JSONResponse, Response
 
-from pinxit.api.images import GenerationsEndpoint
+from pinxit.backends.interface import Range
 from pinxit.catalog.entry import Entry
-from pinxit.console.door import CALLER
-from pinxit.console.gallery import settings_of
+from pinxit.console.gallery import facts_of, key_names, settings_of
 from pinxit.console.models import price_table
 from pinxit.console.rendering import Pages
 from pinxit.console.visit import Visit
 from pinxit.errors import NotFound
-from pinxit.keys.model import Caller
-from pinxit.keys.model import Scope as KeyScope
+from pinxit.images.encoding import MAX_SIDE
+from pinxit.keys.model import Scope
+from pinxit.library.search import StoredImage
 from pinxit.usage.usage import Recent
 
 LATEST = 12
-
-
-class PlaygroundEndpoint(GenerationsEndpoint):
-    """POST /v1/images/generations for the signed-in user: the same bodies, answers, streams and errors."""
-
-    async def _admit(self, scope: Scope) -> Caller:
-        caller: Caller = scope[CALLER]
-        caller.require(KeyScope.IMAGES_WRITE)
-        return caller
 
 
 class Playground:
@@ -38,31 +28,54 @@ class Playground:
     async def show(self, visit: Visit) -> Response:
         services, account_id = visit.services, visit.member.account_id
         recent = await services.usage.recent_by_model(account_id)
-        latest = await services.library.list(account_id, after=None, limit=LATEST)
         entries = services.catalog.list()
-        asked = visit.request.query_params.get("model", "")
+        asked = visit.request.query_params
+        model = asked.get("model", "")
+        again, edit = await _find(visit, asked.get("again", "")), await _find(visit, asked.get("edit", ""))
         return self._pages.response(
             "playground",
             visit,
             entries=entries,
-            chosen=asked if asked in {entry.id for entry in entries} else services.catalog.default.id,
-            prompt=visit.request.query_params.get("prompt", "")[: services.settings.max_prompt_characters],
+            chosen=model if model in {entry.id for entry in entries} else services.catalog.default.id,
+            prompt=asked.get("prompt", "")[: services.settings.max_prompt_characters],
             max_characters=services.settings.max_prompt_characters,
             facts={
                 "base": visit.base,
-                "again": await _again(visit),
+                "again": again and settings_of(again),
+                "edit": edit and facts_of(visit, edit, await key_names(visit)),
+                "missing": ("again" in asked and again is None) or ("edit" in asked and edit is None),
                 "models": {entry.id: facts(entry, recent.get(entry.id)) for entry in entries},
+                "latest": await _latest(visit),
+                "maxBytes": services.settings.max_upload_bytes,
+                "maxSide": MAX_SIDE,
             },
-            latest=[(services.library.urls.path(stored.image), stored) for stored in latest],
         )
 
+    async def latest(self, visit: Visit) -> Response:
+        """The strip of pictures, for the page's script."""
+        return JSONResponse({"pictures": await _latest(visit)})
 
-async def _again(visit: Visit) -> dict[str, Any] | None:
-    """The settings of the picture that the address names, if it is still there."""
+    async def cancel(self, visit: Visit) -> Response:
+        """Give an order up. One that has ended stays as it is, and the answer says how."""
+        visit.caller.require(Scope.IMAGES_WRITE)
+        order = await visit.services.generations.cancel(visit.caller, visit.request.path_params["generation_id"])
+        return JSONResponse({"status": order.status.value, "cost_micros": order.cost_micros})
+
+
+async def _latest(visit: Visit) -> list[dict[str, Any]]:
+    """The account's latest pictures, the newest first, each with what is known of it and its settings."""
+    visit.caller.require(Scope.IMAGES_READ)
+    found = await visit.services.library.list(visit.member.account_id, after=None, limit=LATEST)
+    keys = await key_names(visit)
+    return [{**facts_of(visit, stored, keys), "settings": settings_of(stored)} for stored in found]
+
+
+async def _find(visit: Visit, image_id: str) -> StoredImage | None:
+    """The picture that the address names, if it is still there."""
+    if not image_id:
+        return None
     try:
-        return settings_of(
-            await visit.services.library.get(visit.member.account_id, visit.request.query_params.get("again", ""))
-        )
+        return await visit.services.library.get(visit.member.account_id, image_id)
     except NotFound:
         return None
 
@@ -82,6 +95,9 @@ def facts(entry: Entry, recent: Recent | None) -> dict[str, Any]:
         "transparent": can.transparent,
         "styles": list(can.styles),
         "streaming": can.streaming,
+        "edits": can.edits,
+        "mask": can.mask,
+        "strength": _range(can.strength, entry.defaults.get("strength")),
         "prices": {
             quality: {size: row[place] for size, row in table.rows} for place, quality in enumerate(table.qualities)
         },
@@ -91,6 +107,12 @@ def facts(entry: Entry, recent: Recent | None) -> dict[str, Any]:
         ),
         "seconds": recent.quantile(0.5) if recent else None,
     }
+
+
+def _range(allowed: Range | None, usual: float | None) -> dict[str, float] | None:
+    if allowed is None:
+        return None
+    return {"min": allowed.minimum, "max": allowed.maximum, "usual": allowed.default if usual is None else usual}
 
 
 def _is_usual(entry: Entry, steps: int) -> bool:

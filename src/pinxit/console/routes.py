@@ -12,8 +12,9 @@ from pinxit.console.gallery import Gallery
 from pinxit.console.health import HealthPage
 from pinxit.console.keys import Keys
 from pinxit.console.models import Models
+from pinxit.console.painting import PlaygroundEditsEndpoint, PlaygroundEndpoint
 from pinxit.console.people import People
-from pinxit.console.playground import Playground, PlaygroundEndpoint
+from pinxit.console.playground import Playground
 from pinxit.console.rendering import Pages, Static
 from pinxit.console.requests import Requests
 from pinxit.console.usage import UsagePages
@@ -62,7 +63,10 @@ def console_routes(services: Services) -> list[BaseRoute]:
         post("/console/profile/password", entrance.change_password, For.USERS),
         post("/console/profile/sign-out-everywhere", entrance.sign_out_everywhere, For.USERS),
         get("/console/playground", playground.show, For.USERS),
+        get("/console/playground/latest", playground.latest, For.USERS),
         _route("POST", "/console/playground/generations", door.for_scripts(PlaygroundEndpoint(services))),
+        post("/console/playground/generations/{generation_id:id}/cancel", playground.cancel, For.USERS),
+        _route("POST", "/console/playground/edits", door.for_scripts(PlaygroundEditsEndpoint(services))),
         get("/console/gallery", gallery.show, For.USERS),
         get("/console/gallery/pictures", gallery.more, For.USERS),
         get("/console/gallery/{image_id:id}", gallery.show_one, For.USERS),

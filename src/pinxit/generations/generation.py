@@ -48,6 +48,8 @@ class Progress:
     position: int = 0
     status: Status = Status.QUEUED
     images_done: int = 0
+    of_pictures: dict[int, int] = field(default_factory=dict)
+    """Picture, by its place in the order → the last step that it has done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,6 @@ class Live:
         self._tell = tell
         self._task = task
         self._show = show
-        self._steps: dict[int, int] = {}
         self._previews: dict[int, int] = {}
         self._change = asyncio.Event()
         self._end = asyncio.Event()
@@ -83,10 +82,11 @@ class Live:
 
     def stepped(self, index: int, step: int) -> None:
         """Picture `index` has done `step`; a picture that is painted again does not fall back."""
-        self._steps[index] = max(step, self._steps.get(index, 0))
+        steps = self.progress.of_pictures
+        steps[index] = max(step, steps.get(index, 0))
         self.progress.status = Status.IN_PROGRESS
         self.progress.position = 0
-        self.progress.step = sum(self._steps.values())
+        self.progress.step = sum(steps.values())
         self._publish()
 
     def previewed(self, preview: Preview) -> None:

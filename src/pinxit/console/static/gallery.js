@@ -1,6 +1,7 @@
 // The gallery: further pictures as one scrolls, and a lightbox. Without it there are links to the same.
 
 import { all, find, make, toast } from "./console.js";
+import { describe, onTurn } from "./picture.js";
 
 const gallery = find("#gallery");
 const onward = find("#onward");
@@ -106,7 +107,6 @@ const watcher = new IntersectionObserver((entries) => entries.some((entry) => en
 // --- the lightbox ---
 
 const tiles = () => all(".tile", gallery);
-const pictureOf = (tile) => JSON.parse(tile.dataset.picture);
 
 function neighbour(step) {
   const next = step > 0 ? shown.nextElementSibling : shown.previousElementSibling;
@@ -118,32 +118,11 @@ function neighbour(step) {
 
 function show(tile) {
   shown = tile;
-  const picture = pictureOf(tile);
-  const large = find("#large");
-  find("#broken").hidden = true;
-  large.hidden = false;
-  Object.assign(large, { alt: picture.prompt, width: picture.width, height: picture.height, src: picture.file });
-  // Until it is there, the thumbnail stands for it.
-  large.style.background = `center / contain no-repeat url("${picture.thumbnail}")`;
-  all("[data-say]", lightbox).forEach((place) => (place.textContent = picture[place.dataset.say]));
-  all("[data-to]", lightbox).forEach((link) => (link.href = picture[link.dataset.to]));
-  find("[download]", lightbox).download = picture.name;
-  find(".address", lightbox).hidden = !picture.url;
-  find(".over-hint", lightbox).hidden = Boolean(picture.url);
-  const when = find("time", lightbox);
-  when.dateTime = picture.when;
-  when.textContent = new Date(picture.when).toLocaleString();
-  const facts = find("[data-facts]", lightbox);
-  facts.replaceChildren(facts.firstElementChild);
-  for (const [name, value] of picture.facts) {
-    const className = ["Order", "SHA-256"].includes(name) ? "mono" : "";
-    if (value) facts.append(make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value, className })));
-  }
+  const picture = JSON.parse(tile.dataset.picture);
+  describe(picture);
   form.action = `${picture.page}/delete`;
   find("#back").disabled = !neighbour(-1);
   find("#on").disabled = !neighbour(1);
-  find(".details", lightbox).scrollTop = 0;
-  if (!lightbox.open) lightbox.showModal();
   if (!neighbour(1)) load().then(() => shown && (find("#on").disabled = !neighbour(1)));
 }
 
@@ -180,22 +159,10 @@ gallery.addEventListener("click", (event) => {
 });
 // `error` does not bubble.
 gallery.addEventListener("error", (event) => event.target.closest(".tile")?.classList.add("broken"), true);
-find("#large").addEventListener("error", (event) => {
-  event.target.hidden = true;
-  find("#broken").hidden = false;
-});
-find("#large").addEventListener("load", (event) => (event.target.style.background = ""));
-find("#back").addEventListener("click", () => turn(-1));
-find("#on").addEventListener("click", () => turn(1));
-lightbox.addEventListener("keydown", (event) => {
-  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (step && !event.target.matches("pre")) turn(step);
-});
-lightbox.addEventListener("click", (event) => event.target === lightbox && lightbox.close());
+onTurn(turn);
 lightbox.addEventListener("close", () => {
   const tile = shown;
   shown = null;
-  find("#large").removeAttribute("src");
   (tile?.isConnected ? tile : tiles()[0])?.focus();
 });
 // The question was asked (see console.js): now it is sent from here, so that nobody loses their place.
