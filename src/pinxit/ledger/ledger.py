@@ -96,12 +96,25 @@ def unbilled(connection: Connection, account_id: str) -> int:
     return -(connection.execute(query).scalar_one_or_none() or 0)
 
 
-def top_up(connection: Connection, account_id: str, micros: int, *, reference: str, now: datetime) -> None:
-    """Pay money in. The same `reference` again is Conflict, and pays nothing: a payment counts once."""
+def top_up(
+    connection: Connection,
+    account_id: str,
+    micros: int,
+    *,
+    now: datetime,
+    reference: str | None = None,
+    id_: str | None = None,
+    note: str | None = None,
+) -> None:
+    """Pay money in. The same `reference`, or the same `id_` of the transfer, again is Conflict, and pays nothing: a
+    payment counts once.
+    """
     _require_amount(micros)
     credits_ = ensure(connection, Kind.CREDITS, account_id)
     funding = ensure(connection, Kind.FUNDING)
-    _transfer(connection, TransferKind.TOP_UP, funding, credits_, micros, reference=reference, now=now)
+    _transfer(
+        connection, TransferKind.TOP_UP, funding, credits_, micros, reference=reference, now=now, id_=id_, note=note
+    )
 
 
 def hold(
@@ -194,13 +207,15 @@ def _transfer(
     now: datetime,
     generation_id: str | None = None,
     reference: str | None = None,
+    id_: str | None = None,
+    note: str | None = None,
 ) -> None:
     """Take from one, give to the other, and write it down; the row is never changed again (a trigger sees to it)."""
     try:
         connection.execute(
             _INSERT_TRANSFER,
             {
-                "id": new_id("tr"),
+                "id": id_ or new_id("tr"),
                 "kind": kind.value,
                 "debit_id": source,
                 "credit_id": target,
@@ -208,12 +223,13 @@ def _transfer(
                 "generation_id": generation_id,
                 "reference": reference,
                 "created_at": now,
+                "note": note,
             },
         )
     except IntegrityError as error:
         raise Conflict("This transfer has been made already.", param="reference") from error
-    for id_, change in sorted([(source, -micros), (target, micros)], key=_is_of_the_house):
-        connection.execute(_MOVE, {"ledger_id": id_, "micros": change})
+    for ledger_account, change in sorted([(source, -micros), (target, micros)], key=_is_of_the_house):
+        connection.execute(_MOVE, {"ledger_id": ledger_account, "micros": change})
 
 
 def _is_of_the_house(change: tuple[str, int]) -> bool:
