@@ -117,9 +117,7 @@ def enter(connection: Connection, addition: Addition) -> None:
     mine = usage_marks.c.account_id == addition.account_id
     connection.execute(_BEGIN_MARK, {"account": addition.account_id, "since": addition.since})
     moved = connection.execute(
-        usage_marks.update()
-        .where(mine, usage_marks.c.added_until == addition.since)
-        .values(added_until=addition.until)
+        usage_marks.update().where(mine, usage_marks.c.added_until == addition.since).values(added_until=addition.until)
     )
     if moved.rowcount != 1 or not addition.sums:
         return
