@@ -69,24 +69,23 @@ class Found:
 def search(connection: Connection, account_id: str, wanted: Search, *, after: str | None, limit: int) -> Found | None:
     """At most `limit` orders older than `after` among the next LOOKED_THROUGH; None if there is no such order."""
     mine: list[ColumnElement[bool]] = [generations.c.account_id == account_id]
-    if wanted.since is not None:
-        mine.append(generations.c.created_at >= wanted.since)
-    if wanted.before is not None:
-        mine.append(generations.c.created_at < wanted.before)
     if after is not None:
         start = _place(connection, account_id, after)
         if start is None:
             return None
         mine += _older(start)
+    if wanted.before is not None:
+        mine.append(generations.c.created_at < wanted.before)
+    since = [] if wanted.since is None else [generations.c.created_at >= wanted.since]
     floor = connection.execute(
         select(generations.c.created_at, generations.c.id)
-        .where(*mine)
+        .where(*mine, *since)
         .order_by(*_NEWEST_FIRST)
         .offset(LOOKED_THROUGH - 1)
         .limit(1)
     ).first()
-    if floor is not None:
-        mine += _not_older(floor)
+    # Of two lower bounds SQLite reads the index by the first one, not by the nearer one.
+    mine += since if floor is None else _not_older(floor)
     query = select(generations).where(*mine, *_conditions(wanted)).order_by(*_NEWEST_FIRST).limit(limit + 1)
     rows = connection.execute(query).all()
     orders = [repository.from_row(connection, row) for row in rows[:limit]]

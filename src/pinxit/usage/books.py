@@ -37,7 +37,7 @@ ERRORS = ("failed", "unknown")
 """How orders end that somebody should look at; one that its client cancelled is none."""
 DAY_MICROS = 86_400_000_000
 _BUCKET: ColumnElement[int] = literal_column(
-    f"CASE WHEN status = 'completed' THEN {bucket_in_sql('(finished_at - created_at)')} END"
+    f"CASE WHEN status = 'completed' AND finished_at IS NOT NULL THEN {bucket_in_sql('(finished_at - created_at)')} END"
 )
 _IS_OPEN = text("status IN ('queued', 'in_progress')")
 """In the words of the index of open orders, or SQLite would not use it."""
