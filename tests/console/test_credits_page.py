@@ -193,7 +193,11 @@ async def test_where_nobody_is_billed_it_is_said(make_front: MakeFront):
     page = (await ada.get("/console/credits")).text
     assert "Nobody is billed" in page
     assert "not billed" in page
-    assert (tiles(page)["used while nobody was billed"], tiles(page)["to spend"], moves(page)) == ("$0.04", "$0.00", ["−$0.04"])
+    assert (tiles(page)["used while nobody was billed"], tiles(page)["to spend"], moves(page)) == (
+        "$0.04",
+        "$0.00",
+        ["−$0.04"],
+    )
 
 
 async def test_notes_are_text(front: Front, ada: Visitor):

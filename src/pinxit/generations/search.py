@@ -56,9 +56,9 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Some of what was looked for, newest first. `after`: where to look on, None at the end; `reached`: how far back
-    that is, if there may be more than what was found. One look goes through a limited number of orders, so `orders`
-    may be empty while there is more.
+    """Some of what was looked for, newest first, without their pictures. `after`: where to look on, None at the end;
+    `reached`: how far back that is, if there may be more than what was found. One look goes through a limited number of
+    orders, so `orders` may be empty while there is more.
     """
 
     orders: list[Generation]
@@ -88,7 +88,7 @@ def search(connection: Connection, account_id: str, wanted: Search, *, after: st
     mine += since if floor is None else _not_older(floor)
     query = select(generations).where(*mine, *_conditions(wanted)).order_by(*_NEWEST_FIRST).limit(limit + 1)
     rows = connection.execute(query).all()
-    orders = [repository.from_row(connection, row) for row in rows[:limit]]
+    orders = [repository.from_row(connection, row, with_images=False) for row in rows[:limit]]
     if len(rows) > limit:
         return Found(orders, rows[limit - 1].id, None)
     return Found(orders, None, None) if floor is None else Found(orders, floor.id, floor.created_at)
