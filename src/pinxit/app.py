@@ -25,6 +25,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pinxit import __version__, accounts
+from pinxit.accounts.directory import Directory
 from pinxit.accounts.service import UserService
 from pinxit.api import shapes
 from pinxit.api.context import Services, base_url_without_request
@@ -49,6 +50,7 @@ from pinxit.health.health import HealthService
 from pinxit.ids import new_id
 from pinxit.keys.model import Limits
 from pinxit.keys.service import KeyService
+from pinxit.ledger.credits import CreditService
 from pinxit.ledger.invariants import check as check_ledger
 from pinxit.library.library import Library
 from pinxit.library.thumbnails import Thumbnails
@@ -120,6 +122,7 @@ class House:
     is_alone: bool
     """Whether no other process can be using the database, so that what an earlier one left there is dead."""
     _proving: "asyncio.Task[None] | None" = None
+    _bookkeeping: "asyncio.Task[None] | None" = None
     _leaving: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def start(self) -> None:
@@ -131,6 +134,7 @@ class House:
             await self.deliverer.start(is_alone=self.is_alone)
         if self.is_first:
             self._proving = asyncio.create_task(self._prove_ledger())
+            self._bookkeeping = asyncio.create_task(self.services.usage.keep_books())
         for runner in self.services.runners.values():
             await runner.start()
 
@@ -170,6 +174,9 @@ class House:
         for runner in self.services.runners.values():
             await runner.close()
         await self.services.keys.close()
+        if self._bookkeeping is not None:
+            self._bookkeeping.cancel()
+            await asyncio.wait([self._bookkeeping])
         if self._proving is not None:
             await self._proving
         self.services.library.close()
@@ -279,6 +286,9 @@ def build(
         usage=UsageService(database, now=utc_now),
         users=UserService(database, now=utc_now, secret=signing_secret),
         health=HealthService(database, storage, now=utc_now),
+        credits=CreditService(database, now=utc_now),
+        accounts=Directory(database),
+        router=router,
         now=utc_now,
     )
     return House(

@@ -19,7 +19,8 @@ async def test_no_page_takes_long(front: Front):
     await front.generate()
     await front.house.database.write(fill)
     visitor = await visitor_as(front, "ada", Role.ADMIN, "acct_default")
-    medians = {}
+    await front.house.services.usage.bring_books_up_to_date()  # as the server does every few minutes
+    medians, firsts = {}, {}
     for page in (
         "playground",
         "gallery",
@@ -31,6 +32,10 @@ async def test_no_page_takes_long(front: Front):
         "profile",
         "usage",
         "requests",
+        "requests?status=cancelled",
+        "requests?prompts=shown&q=nowhere+to+be+found",
+        "requests?model=no-such&key=none&error=upstream_timeout&from=2026-01-01",
+        "credits",
         "webhooks",
         "health",
     ):
@@ -39,6 +44,8 @@ async def test_no_page_takes_long(front: Front):
             began = time.perf_counter()
             assert (await visitor.get(f"/console/{page}")).status_code == 200
             times.append(time.perf_counter() - began)
+        firsts[page] = round(times[0], 4)
         medians[page] = round(statistics.median(times), 4)
-    print(medians)
+    print("medians", medians)
+    print("first visits", firsts)
     assert max(medians.values()) <= MAX_SECONDS, medians

@@ -1,4 +1,4 @@
-"""Usage, requests, webhooks and health in a real browser. Whatever the browser complains of fails the test."""
+"""Usage, requests, credits, webhooks and health in a real browser. Whatever the browser complains of fails the test."""
 
 from collections.abc import AsyncIterator
 
@@ -7,6 +7,8 @@ import pytest
 from browser import PHONE, Browser, Window, chromium, listening
 from front import Front, MakeFront
 from pinxit.accounts.user import Role
+from pinxit.routing.breaker import FAILURES_IN_A_ROW
+from pinxit.routing.router import Candidate
 from pinxit.settings import ModelEntry
 from quick_passwords import _quick_passwords
 from receiver import MakeReceiver
@@ -19,6 +21,8 @@ pytestmark = pytest.mark.system("chromium")
 
 DEAR = ModelEntry.model_validate({"model_name": "dear", "params": {"model": "fake/fake-1"}, "prices": [{"usd": 0.04}]})
 
+FAR = [{"id": name, "sizes": ["512x512"]} for name in ("far-1", "far-2")]
+
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
@@ -28,7 +32,8 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def front(make_front: MakeFront) -> Front:
-    front = await make_front(model_list=(DEAR,), webhook_allowed_networks="127.0.0.0/8")
+    far = {"kind": "openai_compatible", "base_url": "http://127.0.0.1:9/v1", "models": FAR}
+    front = await make_front(providers={"far": far}, model_list=(DEAR,), webhook_allowed_networks="127.0.0.0/8")
     await front.house.deliverer.start(is_alone=True)
     return front
 
@@ -99,7 +104,34 @@ async def test_from_the_bill_to_the_order_to_its_message(front: Front, browser: 
         await page.locator("dialog.confirm").get_by_role("button", name="Delete").click()
         await page.get_by_text("No webhooks yet").wait_for()
 
+        await window.open(f"{address}/console/requests")
+        await page.get_by_label("Status").select_option("failed")
+        await page.get_by_role("button", name="Show", exact=True).click()
+        await page.get_by_text("No such requests").wait_for()
+        await is_fine()
+
+        await window.open(f"{address}/console/credits")
+        await page.get_by_role("button", name="Top up").click()
+        await page.get_by_label("US dollars").fill("12.50")
+        await page.get_by_label("Note").fill(INJECTIONS[0])
+        await is_fine()
+        await page.get_by_role("button", name="Go on").click()
+        await page.get_by_role("heading", name="Pay in $12.50?").wait_for()
+        await is_fine()
+        await page.get_by_role("button", name="Pay in $12.50").click()
+        await page.locator(".toast", has_text="paid in").wait_for()
+        assert await page.locator(".transfers td:nth-child(3)").first.inner_text() == INJECTIONS[0]
+        assert await page.locator(".transfers td:last-child").all_inner_texts() == ["+$12.50", "−$0.08"]
+        assert page.url == f"{address}/console/credits", "a reload says nothing again"
+        await is_fine()
+
+        router, candidate = front.house.services.router, Candidate("far/far-1", "far", 0)
+        for _ in range(FAILURES_IN_A_ROW):
+            router.failed(candidate, router.admit(candidate), INJECTIONS[0])
         await window.open(f"{address}/console/health")
+        await is_fine()
+        await page.get_by_role("button", name="Try again now").click()
+        await page.get_by_text("on trial").wait_for()
         await page.get_by_text("Settings", exact=True).click()
         await is_fine()
         assert window.complaints == []

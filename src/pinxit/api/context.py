@@ -8,14 +8,17 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from starlette.types import Scope
 
+from pinxit.accounts.directory import Directory
 from pinxit.accounts.service import UserService
 from pinxit.catalog.catalog import Catalog
 from pinxit.generations.service import GenerationService
 from pinxit.health.health import HealthService
 from pinxit.keys.service import KeyService
+from pinxit.ledger.credits import CreditService
 from pinxit.library.library import Library
 from pinxit.limits.byte_budget import ByteBudget
 from pinxit.network.http import GuardedHttp
+from pinxit.routing.router import Router
 from pinxit.runners.interface import Runner
 from pinxit.settings import Settings
 from pinxit.usage.usage import UsageService
@@ -45,6 +48,9 @@ class Services:
     usage: UsageService
     users: UserService
     health: HealthService
+    credits: CreditService
+    accounts: Directory
+    router: Router
     now: Callable[[], datetime]
 
 

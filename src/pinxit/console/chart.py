@@ -1,4 +1,4 @@
-"""Bars by day, as numbers that a template draws as SVG: no colours, no words, no markup."""
+"""Bars and lines by day, as numbers that a template draws as SVG: no colours, no words, no markup."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -45,8 +45,38 @@ class Chart:
     @property
     def shown_days(self) -> tuple[date, ...]:
         """Those that are written below: the first, the one in the middle, and the last."""
-        middle = (self.days[len(self.days) // 2],) if len(self.days) > 2 and len(self.days) % 2 else ()
-        return (self.days[0], *middle, self.days[-1]) if len(self.days) > 1 else self.days
+        return _shown(self.days)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One series: a path for each run of days that have a value, and a dot for each of them."""
+
+    paths: tuple[str, ...]
+    dots: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """`slots`: of each day with values, its left edge, and the value of each series. Else as in Chart."""
+
+    series: tuple[str, ...]
+    lines: tuple[Line, ...]
+    slots: tuple[tuple[date, float, tuple[float, ...]], ...]
+    days: tuple[date, ...]
+    top: float
+
+    @property
+    def marks(self) -> tuple[float, ...]:
+        return (self.top, self.top / 2, 0)
+
+    @property
+    def slot_width(self) -> float:
+        return WIDTH / len(self.days)
+
+    @property
+    def shown_days(self) -> tuple[date, ...]:
+        return _shown(self.days)
 
 
 def draw(values: Mapping[tuple[date, str], int], days: Sequence[date], series: Sequence[str]) -> Chart:
@@ -64,6 +94,37 @@ def draw(values: Mapping[tuple[date, str], int], days: Sequence[date], series: S
                 floor -= height
                 bars.append(Bar(index, slot * (number + GAP / 2), floor, slot * (1 - GAP), height, day, value))
     return Chart(tuple(series), tuple(bars), tuple(days), top, sum(totals.values()))
+
+
+def draw_lines(values: Mapping[date, Sequence[float]], days: Sequence[date], series: Sequence[str]) -> LineChart:
+    """`values`: of each day that has any, one for each series; they are above zero. The scale is in thousandths."""
+    top = round_up(math.ceil(1000 * max((max(each) for each in values.values()), default=0))) / 1000
+    slot = WIDTH / len(days)
+    lines = []
+    for index in range(len(series)):
+        points = [
+            (number, slot * (number + 0.5), HEIGHT * (1 - values[day][index] / top))
+            for number, day in enumerate(days)
+            if day in values
+        ]
+        lines.append(Line(tuple(_runs(points)), tuple((x, y) for _, x, y in points)))
+    slots = tuple((day, slot * number, tuple(values[day])) for number, day in enumerate(days) if day in values)
+    return LineChart(tuple(series), tuple(lines), slots, tuple(days), top)
+
+
+def _runs(points: Sequence[tuple[int, float, float]]) -> list[str]:
+    """An SVG path for each run of days that follow one another; one day alone has a dot and no path."""
+    runs: list[list[tuple[int, float, float]]] = []
+    for point in points:
+        if not runs or point[0] != runs[-1][-1][0] + 1:
+            runs.append([])
+        runs[-1].append(point)
+    return ["M" + "L".join(f"{x:.2f} {y:.2f}" for _, x, y in run) for run in runs if len(run) > 1]
+
+
+def _shown(days: tuple[date, ...]) -> tuple[date, ...]:
+    middle = (days[len(days) // 2],) if len(days) > 2 and len(days) % 2 else ()
+    return (days[0], *middle, days[-1]) if len(days) > 1 else days
 
 
 def round_up(value: int) -> int:

@@ -36,6 +36,16 @@ def seconds(value: float | None) -> str:
     return f"{minutes} min {rest} s"
 
 
+def span(value: float) -> str:
+    """How long something has been so or will be, in its largest unit: `40 seconds`, `3 minutes`, `2 days`."""
+    unit, length = next(((unit, length) for most, unit, length in _SPANS if value < most), ("day", 86_400))
+    count = max(0, round(value / length))
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+_SPANS = ((90, "second", 1), (90 * 60, "minute", 60), (36 * 3600, "hour", 3600))
+
+
 def size(value: int | None) -> str:
     """Bytes in the largest unit of which there is one: `1.5 GiB`."""
     if value is None:
@@ -57,5 +67,6 @@ FILTERS: Mapping[str, Callable[[Any], str]] = {
     "money": money,
     "seconds": seconds,
     "size": size,
+    "span": span,
     "day": day,
 }

@@ -12,6 +12,7 @@ from pinxit import __version__
 from pinxit.accounts.user import User
 from pinxit.console import formats
 from pinxit.console.visit import Visit, version_of
+from pinxit.ids import hide_secrets
 from pinxit.ledger.dollars import to_text
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -100,7 +101,7 @@ class Pages:
         )
         self._environment.globals.update(static=static.url, version=__version__, pages_for=pages_for)
         self._environment.filters.update(
-            dollars=dollars, moment=moment, ago=ago, words=words, brief=brief, **formats.FILTERS
+            dollars=dollars, moment=moment, ago=ago, words=words, brief=brief, hidden=hide_secrets, **formats.FILTERS
         )
 
     def response(self, name: str, visit: Visit, /, *, status: int = 200, **facts: Any) -> Response:
@@ -127,6 +128,7 @@ _PAGES = (
     ("/console/keys", "API keys", "key"),
     ("/console/usage", "Usage", "chart"),
     ("/console/requests", "Requests", "list"),
+    ("/console/credits", "Credits", "coins"),
     ("/console/webhooks", "Webhooks", "hook"),
 )
 _OF_ADMINS = (("/console/people", "People", "people"), ("/console/health", "Health", "pulse"))

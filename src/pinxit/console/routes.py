@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pinxit.api.context import Services
+from pinxit.console.credits import CreditPages
 from pinxit.console.door import Door, For, Handler
 from pinxit.console.entrance import Entrance
 from pinxit.console.gallery import Gallery
@@ -30,6 +31,7 @@ def console_routes(services: Services) -> list[BaseRoute]:
     door = Door(services, pages)
     playground, gallery = Playground(pages), Gallery(pages)
     usage, requests, webhooks, health = UsagePages(pages), Requests(pages), Webhooks(pages), HealthPage(pages)
+    credit_pages = CreditPages(pages)
     entrance, people, keys, models = Entrance(pages), People(pages), Keys(pages), Models(pages, static)
 
     async def static_file(request: Request) -> Response:
@@ -83,6 +85,9 @@ def console_routes(services: Services) -> list[BaseRoute]:
         get("/console/usage.csv", usage.table, For.USERS),
         get("/console/requests", requests.show, For.USERS),
         get("/console/requests/{order_id:id}", requests.show_one, For.USERS),
+        get("/console/credits", credit_pages.show, For.USERS),
+        post("/console/credits/review", credit_pages.review, For.ADMINS),
+        post("/console/credits/top-up", credit_pages.top_up, For.ADMINS),
         get("/console/webhooks", webhooks.show, For.USERS),
         post("/console/webhooks", webhooks.create, For.USERS),
         get("/console/webhooks/{webhook_id:id}", webhooks.show_one, For.USERS),
@@ -90,6 +95,7 @@ def console_routes(services: Services) -> list[BaseRoute]:
         post("/console/webhooks/{webhook_id:id}/{action}", webhooks.act, For.USERS),
         post("/console/webhooks/{webhook_id:id}/deliveries/{delivery_id:id}/replay", webhooks.replay, For.USERS),
         get("/console/health", health.show, For.ADMINS),
+        post("/console/health/try", health.try_again, For.ADMINS),
         get("/console/people", people.show, For.ADMINS),
         post("/console/people/invite", people.invite, For.ADMINS),
         post("/console/people/links/{link_id:id}/withdraw", people.withdraw, For.ADMINS),

@@ -10,18 +10,21 @@ from starlette.responses import Response
 
 from pinxit.api.errors import status_and_type
 from pinxit.api.usage_query import read_day
-from pinxit.console.chart import OTHER, Chart, draw, largest
+from pinxit.console.chart import OTHER, Chart, LineChart, draw, draw_lines, largest
 from pinxit.console.rendering import Pages
 from pinxit.console.visit import Visit
 from pinxit.errors import InvalidValue
 from pinxit.usage.csv import to_csv
-from pinxit.usage.usage import Group, Query, Recent, Usage, add_up
+from pinxit.usage.usage import Group, Query, Usage, add_up
 
 T = TypeVar("T")
 NO_KEY = "none"
 """The filter for orders without an API key."""
 SPANS = (7, 30, 90)
 """In days, up to today: what is offered with one click."""
+
+TIMES = {"half in": 0.5, "95 % in": 0.95}
+"""Which shares of the orders are told how long they took at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,6 @@ class Share:
 
     name: str
     sums: Usage
-    recent: Recent | None = None
 
 
 class UsagePages:
@@ -66,7 +68,6 @@ class UsagePages:
             filters, error = _last_days(visit, SPANS[1]), refused
         every = await services.usage.list_all(account_id, filters.first, filters.last)
         sums = [each for each in every if filters.fits(each)]
-        recent = await services.usage.recent_by_model(account_id)
         days = [filters.first + timedelta(days=number) for number in range((filters.last - filters.first).days + 1)]
         keys = {key.id: key.options.name or key.prefix for key in await services.keys.list(visit.caller)}
         return self._pages.response(
@@ -81,8 +82,9 @@ class UsagePages:
             total=add_up(sums),
             charts=_charts(sums, days),
             by_day=_by_day(sums, days),
-            by_model=_shares(sums, lambda each: each.model or "", recent),
-            by_key=_shares(sums, lambda each: key_name(keys, each.key_id), {}),
+            times=_times(sums, days),
+            by_model=_shares(sums, lambda each: each.model or ""),
+            by_key=_shares(sums, lambda each: key_name(keys, each.key_id)),
             no_key=NO_KEY,
         )
 
@@ -92,7 +94,7 @@ class UsagePages:
         every = await visit.services.usage.list_all(visit.member.account_id, filters.first, filters.last)
         name = f"usage-{filters.first}-{filters.last}.csv"
         return Response(
-            to_csv([each for each in every if filters.fits(each)], tuple(Group)),
+            to_csv([each for each in every if filters.fits(each)], tuple(Group), with_times=True),
             media_type="text/csv; charset=utf-8",
             headers={"content-disposition": f'attachment; filename="{name}"'},
         )
@@ -136,6 +138,16 @@ def _charts(sums: Sequence[Usage], days: Sequence[date]) -> list[tuple[str, str,
     ]
 
 
+def _times(sums: Sequence[Usage], days: Sequence[date]) -> LineChart | None:
+    """How long half of each day's orders took, and 95 % of them; None if none was painted."""
+    values: dict[date, tuple[float, ...]] = {}
+    for day, group in _by(sums, lambda each: each.day).items():
+        found = [group.times.quantile(share) for share in TIMES.values()]
+        if day is not None and None not in found:
+            values[day] = tuple(each for each in found if each is not None)
+    return draw_lines(values, days, tuple(TIMES)) if values else None
+
+
 def _by(sums: Sequence[Usage], name_of: Callable[[Usage], T]) -> dict[T, Usage]:
     groups: dict[T, list[Usage]] = {}
     for each in sums:
@@ -149,7 +161,7 @@ def _by_day(sums: Sequence[Usage], days: Sequence[date]) -> list[tuple[date, Usa
     return [(day, found.get(day) or add_up([])) for day in reversed(days)]
 
 
-def _shares(sums: Sequence[Usage], name_of: Callable[[Usage], str], recent: dict[str, Recent]) -> list[Share]:
+def _shares(sums: Sequence[Usage], name_of: Callable[[Usage], str]) -> list[Share]:
     """The dearest first, then the one with most pictures."""
-    shares = [Share(name, share, recent.get(name)) for name, share in _by(sums, name_of).items()]
+    shares = [Share(name, share) for name, share in _by(sums, name_of).items()]
     return sorted(shares, key=lambda each: (-each.sums.cost_micros, -each.sums.images, each.name))

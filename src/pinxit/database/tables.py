@@ -189,13 +189,16 @@ transfers = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("kind", Text, nullable=False),
-    Column("debit_id", Text, ForeignKey("ledger_accounts.id"), nullable=False, index=True),
-    Column("credit_id", Text, ForeignKey("ledger_accounts.id"), nullable=False, index=True),
+    Column("debit_id", Text, ForeignKey("ledger_accounts.id"), nullable=False),
+    Column("credit_id", Text, ForeignKey("ledger_accounts.id"), nullable=False),
     Column("amount_micros", BigInteger, nullable=False),
     Column("generation_id", Text, ForeignKey("generations.id"), index=True),
     Column("reference", Text, unique=True),  # names what came from outside, so that it counts once
     Column("created_at", Timestamp, nullable=False),
+    Column("note", Text),  # what who paid in says of it
     CheckConstraint("amount_micros > 0", name="ck_transfers_amount"),
+    Index("ix_transfers_debit_newest", "debit_id", "created_at", "amount_micros"),
+    Index("ix_transfers_credit_newest", "credit_id", "created_at"),
 )
 
 holds = Table(
@@ -230,6 +233,27 @@ key_spend = Table(
     Column("spent_micros", BigInteger, nullable=False),
     Column("held_micros", BigInteger, nullable=False),
     CheckConstraint("spent_micros >= 0 AND held_micros >= 0", name="ck_key_spend_amounts"),
+)
+
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
+    Column("day", Integer, primary_key=True),  # since 1970, of UTC
+    Column("model", Text, primary_key=True),
+    Column("key_id", Text, primary_key=True),  # empty: painted without a key
+    Column("orders", BigInteger, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("cost_micros", BigInteger, nullable=False),
+    Column("times", Json, nullable=False),  # how many took about how long; see usage/times.py
+)
+
+usage_marks = Table(
+    "usage_marks",
+    metadata,
+    Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
+    Column("added_until", Timestamp, nullable=False),  # orders begun before it are in usage_days, later ones are not
 )
 
 webhook_endpoints = Table(

@@ -275,9 +275,9 @@ class Studio:
     def _report(self, candidate: Candidate, ticket: Pass, error: PinxitError) -> None:
         match error:
             case BackendBusy():
-                self._router.busy(candidate, ticket, error.retry_after_seconds)
+                self._router.busy(candidate, ticket, error.retry_after_seconds, error.message)
             case BackendUnavailable() | BackendError():
-                self._router.failed(candidate, ticket)
+                self._router.failed(candidate, ticket, error.message)
             case _:
                 self._router.undecided(candidate, ticket)
 

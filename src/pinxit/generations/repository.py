@@ -441,7 +441,7 @@ def count_open(connection: Connection) -> int:
     return connection.execute(_COUNT_OPEN).scalar_one()
 
 
-def from_row(connection: Connection, row: Row[Any]) -> Generation:
+def from_row(connection: Connection, row: Row[Any], *, with_images: bool = True) -> Generation:
     return Generation(
         id=row.id,
         account_id=row.account_id,
@@ -463,5 +463,5 @@ def from_row(connection: Connection, row: Row[Any]) -> Generation:
         started_at=row.started_at,
         finished_at=row.finished_at,
         deadline_at=row.deadline_at,
-        images=tuple(images.list_of_generation(connection, row.id)),
+        images=tuple(images.list_of_generation(connection, row.id)) if with_images else (),
     )

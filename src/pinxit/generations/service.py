@@ -40,6 +40,7 @@ from pinxit.generations.live import Audience, Live, PreviewListener, ProgressLis
 from pinxit.generations.painting import MAX_ATTEMPTS, Studio, Work, candidate_of, unknown_outcome
 from pinxit.generations.repeat import Repeat, fingerprint
 from pinxit.generations.repository import Attempt, Charge, Lease, LeaseLost
+from pinxit.generations.search import Found, Search, search
 from pinxit.ids import new_id, new_image_name
 from pinxit.images.decoding import InputPixels
 from pinxit.images.request import ANYWHERE, ImageRequest
@@ -540,6 +541,14 @@ class GenerationService:
             raise NotFound("There is no such generation.", param="after")
         return [self._as_it_stands(generation) for generation in found]
 
+    async def search(self, caller: Caller, wanted: Search, *, after: str | None, limit: int) -> Found:
+        """Some of the account's orders. Raises NotFound if `after` is none of them."""
+        unit = partial(search, account_id=caller.account_id, wanted=wanted, after=after, limit=limit)
+        found = await self._database.read(unit)
+        if found is None:
+            raise NotFound("There is no such generation.", param="after")
+        return replace(found, orders=[self._as_it_stands(generation) for generation in found.orders])
+
     def _as_it_stands(self, found: Generation) -> Generation:
         live = self._live.get(found.id)
         if live is not None and found.status.is_open:
@@ -550,6 +559,11 @@ class GenerationService:
     def load(self) -> Load:
         """How busy this process is."""
         return Load(self._gate.painting, self._gate.waiting, self._gate.room)
+
+    @property
+    def lanes(self) -> dict[str, tuple[int, int]]:
+        """Backend far away → how many orders are painted there, and how many wait for their turn, in this process."""
+        return self._gate.lanes
 
     async def count_open(self) -> int:
         """Orders of all accounts that have not ended, whichever process has them."""

@@ -79,7 +79,7 @@ _RESOLVE = Prepared(
 )
 _INSERT_TRANSFER = Prepared(
     transfers.insert(),
-    sets=("id", "kind", "debit_id", "credit_id", "amount_micros", "generation_id", "reference", "created_at"),
+    sets=("id", "kind", "debit_id", "credit_id", "amount_micros", "generation_id", "reference", "created_at", "note"),
 )
 _OPEN = text("""
     INSERT INTO ledger_accounts (id, account_id, kind, balance_micros, held_micros)
@@ -112,12 +112,25 @@ def unbilled(connection: Connection, account_id: str) -> int:
     return -(connection.execute(query).scalar_one_or_none() or 0)
 
 
-def top_up(connection: Connection, account_id: str, micros: int, *, reference: str, now: datetime) -> None:
-    """Pay money in. The same `reference` again is Conflict, and pays nothing: a payment counts once."""
+def top_up(
+    connection: Connection,
+    account_id: str,
+    micros: int,
+    *,
+    now: datetime,
+    reference: str | None = None,
+    id_: str | None = None,
+    note: str | None = None,
+) -> None:
+    """Pay money in. The same `reference`, or the same `id_` of the transfer, again is Conflict, and pays nothing: a
+    payment counts once.
+    """
     _require_amount(micros)
     credits_ = ensure(connection, Kind.CREDITS, account_id)
     funding = ensure(connection, Kind.FUNDING)
-    _transfer(connection, TransferKind.TOP_UP, funding, credits_, micros, reference=reference, now=now)
+    _transfer(
+        connection, TransferKind.TOP_UP, funding, credits_, micros, reference=reference, now=now, id_=id_, note=note
+    )
 
 
 def hold(
@@ -212,13 +225,15 @@ def _transfer(
     now: datetime,
     generation_id: str | None = None,
     reference: str | None = None,
+    id_: str | None = None,
+    note: str | None = None,
 ) -> None:
     """Take from one, give to the other, and write it down; the row is never changed again (a trigger sees to it)."""
     try:
         _INSERT_TRANSFER.run(
             connection,
             {
-                "id": new_id("tr"),
+                "id": id_ or new_id("tr"),
                 "kind": kind.value,
                 "debit_id": source,
                 "credit_id": target,
@@ -226,12 +241,13 @@ def _transfer(
                 "generation_id": generation_id,
                 "reference": reference,
                 "created_at": now,
+                "note": note,
             },
         )
     except IntegrityError as error:
         raise Conflict("This transfer has been made already.", param="reference") from error
-    for id_, change in sorted([(source, -micros), (target, micros)], key=_is_of_the_house):
-        _MOVE.run(connection, {"ledger_id": id_, "micros": change})
+    for ledger_account, change in sorted([(source, -micros), (target, micros)], key=_is_of_the_house):
+        _MOVE.run(connection, {"ledger_id": ledger_account, "micros": change})
 
 
 def _is_of_the_house(change: tuple[str, int]) -> bool:

@@ -70,6 +70,13 @@ class Gate:
     def painting(self) -> int:
         return sum(lane.painting for lane in self._lanes.values())
 
+    @property
+    def lanes(self) -> dict[str, tuple[int, int]]:
+        """Each lane's name → how many orders are painted in it, and how many wait there."""
+        return {
+            name: (lane.painting, sum(len(line) for line in lane.lines.values())) for name, lane in self._lanes.items()
+        }
+
     async def take_turn(self, key: str, tell: Tell, lane: str = HERE) -> None:
         """Wait until an order of `key` may be painted. Who is cancelled meanwhile has left the line."""
         its = self._lanes.setdefault(lane, _Lane())

@@ -16,6 +16,15 @@ FIRST_REST_SECONDS = 5.0
 LONGEST_REST_SECONDS = 120.0
 
 
+class Reason(StrEnum):
+    """Why a breaker is not closed, or keeps orders away though it is."""
+
+    IN_A_ROW = "in_a_row"
+    TOO_OFTEN = "too_often"
+    PROBE_FAILED = "probe_failed"
+    BUSY = "busy"
+
+
 class BreakerState(StrEnum):
     """`closed`: orders go through. `open`: none does. `half_open`: one at a time, to see."""
 
@@ -42,6 +51,8 @@ class Breaker:
         self._outcomes: deque[_Outcome] = deque(maxlen=100)
         self._in_a_row = 0
         self._opened_at: float | None = None
+        self._not_closed_since = 0.0
+        self._reason: Reason | None = None
         self._rest = FIRST_REST_SECONDS
         self._probe: Pass | None = None
         self._busy_until = 0.0
@@ -55,6 +66,22 @@ class Breaker:
         """Until an order may go through; 0 if one may now, but for another that is trying."""
         rest = 0.0 if self._opened_at is None else self._opened_at + self._rest - now
         return max(rest, self._busy_until - now, 0.0)
+
+    def reason(self, now: float) -> Reason | None:
+        """Why orders are kept away, or are let through one at a time only; None if neither is so."""
+        if self._opened_at is not None:
+            return self._reason
+        return Reason.BUSY if self._busy_until > now else None
+
+    def seconds_open(self, now: float) -> float | None:
+        """For how long it has not been closed, failed probes and all; None if it is."""
+        return None if self._opened_at is None else now - self._not_closed_since
+
+    def end_rest(self, now: float) -> None:
+        """Somebody says that it can be tried again now: one order may go through, as after the whole rest."""
+        self._busy_until = min(self._busy_until, now)
+        if self._opened_at is not None:
+            self._opened_at = min(self._opened_at, now - self._rest)
 
     def admit(self, now: float) -> Pass | None:
         """Let an order through, or do not. Of a half-open breaker only one may, until its outcome is told."""
@@ -83,11 +110,13 @@ class Breaker:
         if self._end_probe(ticket):
             self._rest = min(self._rest * 2, LONGEST_REST_SECONDS)
             self._opened_at = now
+            self._reason = Reason.PROBE_FAILED
         elif self._opened_at is None:
             self._outcomes.append(_Outcome(now, failed=True))
             self._in_a_row += 1
             if self._in_a_row >= FAILURES_IN_A_ROW or self._fails_too_often(now):
-                self._opened_at = now
+                self._opened_at = self._not_closed_since = now
+                self._reason = Reason.IN_A_ROW if self._in_a_row >= FAILURES_IN_A_ROW else Reason.TOO_OFTEN
 
     def busy(self, now: float, ticket: Pass, seconds: float) -> None:
         """It has too much to do, and says for how long: that is no failure, but nothing goes there meanwhile."""

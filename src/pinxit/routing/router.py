@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pinxit.errors import BackendUnavailable, InvalidValue
 from pinxit.images.request import Routing
-from pinxit.routing.breaker import Breaker, BreakerState, Pass
+from pinxit.routing.breaker import Breaker, BreakerState, Pass, Reason
 
 _REMEMBERED = 0.8
 """How much the mean time of a painter keeps of what it was at each new picture."""
@@ -18,6 +18,8 @@ RETRY_SHARE = 0.1
 (https://sre.google/sre-book/addressing-cascading-failures, "Retries")."""
 _RETRY_RESERVE = 3.0
 _MOST_RETRIES = 10.0
+_MOST_OF_A_MESSAGE = 500
+"""Characters of what a painter says that are kept."""
 
 
 class LeftAlone(BackendUnavailable):
@@ -54,17 +56,43 @@ class _Health:
     """Mean time of an order of late."""
     successes: int = 0
     failures: int = 0
+    last_error: "LastError | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """What a painter said when it last failed, and when, by the router's clock."""
+
+    message: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a painter is doing, for people to look at."""
+    """How a painter is doing, for people to look at. All seconds are counted from now.
+
+    `reason`: why it gets no orders, or one at a time; `seconds_open`: since when its breaker is not closed;
+    `seconds_left`: until it gets one again; `seconds`: mean time of an order of late.
+    """
 
     key: str
     state: BreakerState
+    reason: Reason | None
+    seconds_open: float | None
+    seconds_left: float
     seconds: float | None
     successes: int
     failures: int
+    last_error: str
+    seconds_since_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Repeats of the same painter that may be made now, and the most that are saved up."""
+
+    left: int
+    most: int
 
 
 class Router:
@@ -122,13 +150,16 @@ class Router:
         known = health.seconds
         health.seconds = seconds if known is None else _REMEMBERED * known + (1 - _REMEMBERED) * seconds
 
-    def failed(self, candidate: Candidate, ticket: Pass) -> None:
+    def failed(self, candidate: Candidate, ticket: Pass, message: str = "") -> None:
         health = self._of(candidate.key)
         health.breaker.failed(self._clock(), ticket)
         health.failures += 1
+        health.last_error = LastError(message[:_MOST_OF_A_MESSAGE], self._clock())
 
-    def busy(self, candidate: Candidate, ticket: Pass, seconds: float) -> None:
-        self._of(candidate.key).breaker.busy(self._clock(), ticket, seconds)
+    def busy(self, candidate: Candidate, ticket: Pass, seconds: float, message: str = "") -> None:
+        health = self._of(candidate.key)
+        health.breaker.busy(self._clock(), ticket, seconds)
+        health.last_error = LastError(message[:_MOST_OF_A_MESSAGE], self._clock())
 
     def undecided(self, candidate: Candidate, ticket: Pass) -> None:
         """Cancelled, or refused for what was asked."""
@@ -151,12 +182,21 @@ class Router:
         self._retries -= 1
         return True
 
+    def try_again(self, key: str) -> bool:
+        """Let one order through to a painter that is left alone. False if no painter of this name was ever asked."""
+        if key not in self._health:
+            return False
+        self._health[key].breaker.end_rest(self._clock())
+        return True
+
+    @property
+    def retry_budget(self) -> Budget:
+        return Budget(int(self._retries), int(_MOST_RETRIES))
+
     def standings(self) -> list[Standing]:
+        """Of every painter that was asked since the start, by name."""
         now = self._clock()
-        return [
-            Standing(key, health.breaker.state(now), health.seconds, health.successes, health.failures)
-            for key, health in sorted(self._health.items())
-        ]
+        return [_standing(key, health, now) for key, health in sorted(self._health.items())]
 
     def _of(self, key: str) -> _Health:
         if key not in self._health:
@@ -179,6 +219,22 @@ class Router:
     def _by_chance(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """A random order in which the first is each by its weight (Efraimidis and Spirakis, 2006)."""
         return sorted(candidates, key=lambda found: -(self._random.random() ** (1 / found.weight)))
+
+
+def _standing(key: str, health: _Health, now: float) -> Standing:
+    breaker, error = health.breaker, health.last_error
+    return Standing(
+        key=key,
+        state=breaker.state(now),
+        reason=breaker.reason(now),
+        seconds_open=breaker.seconds_open(now),
+        seconds_left=breaker.seconds_left(now),
+        seconds=health.seconds,
+        successes=health.successes,
+        failures=health.failures,
+        last_error=error.message if error else "",
+        seconds_since_error=now - error.at if error else None,
+    )
 
 
 def _is_allowed(backend: str, wish: Routing) -> bool:

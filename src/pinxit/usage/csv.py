@@ -12,18 +12,24 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """
 
 
-def to_csv(sums: Sequence[Usage], groups: Sequence[Group]) -> str:
-    """A line of names, then a line for each sum; money in whole micro-dollars."""
+def to_csv(sums: Sequence[Usage], groups: Sequence[Group], *, with_times: bool = False) -> str:
+    """A line of names, then a line for each sum; money in whole micro-dollars, times in seconds."""
     by = {"day": Group.DAY, "model": Group.MODEL, "key": Group.KEY, "key_name": Group.KEY}
     names = [name for name, group in by.items() if group in groups]
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow([*names, "orders", "images", "errors", "cost_micros"])
+    times = {"median_seconds": 0.5, "p95_seconds": 0.95} if with_times else {}
+    writer.writerow([*names, "orders", "images", "errors", "cost_micros", *times])
     for each in sums:
         facts = {"day": each.day, "model": each.model, "key": each.key_id, "key_name": each.key_name}
         told = [_harmless("" if facts[name] is None else str(facts[name])) for name in names]
-        writer.writerow([*told, each.orders, each.images, each.errors, each.cost_micros])
+        lasted = [_seconds(each.times.quantile(share)) for share in times.values()]
+        writer.writerow([*told, each.orders, each.images, each.errors, each.cost_micros, *lasted])
     return out.getvalue()
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
 
 
 def _harmless(text: str) -> str:

@@ -1,33 +1,33 @@
 """Orders, pictures, errors and money of an account, added up."""
 
+import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
+import structlog
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, select, type_coerce
 
 from pinxit.database.interface import Database
 from pinxit.database.tables import api_keys, generations, key_spend
-from pinxit.errors import InvalidValue
+from pinxit.errors import InvalidValue, StorageUnavailable
+from pinxit.usage import books
+from pinxit.usage.books import DAY_MICROS, EPOCH, ERRORS, OPEN, start_of
+from pinxit.usage.times import NO_TIMES, Times, add_up_times
+
+log = structlog.get_logger(__name__)
 
 DEFAULT_DAYS = 30
 MAX_DAYS = 366
-_DAY_MICROS = 86_400_000_000
 RECENT = timedelta(days=7)
 RECENT_ORDERS = 1000
 """How many orders are looked at for times and success: enough for a figure, and soon read."""
-_EPOCH = date(1970, 1, 1)
-_OPEN = ("queued", "in_progress")
-_SETTLED = timedelta(hours=1)
-"""How long after its end a day is trusted to get no more orders: clocks of processes differ, and commits take time."""
-MOST_REMEMBERED = 100_000
-"""Sums in memory, of all accounts together."""
-_ERRORS = ("failed", "unknown")
-"""How orders end that somebody should look at; one that its client cancelled is none."""
+KEEPING_SECONDS = 600.0
+"""How often the books are brought up to date."""
 
 
 class Group(StrEnum):
@@ -63,14 +63,16 @@ class Usage:
     key_name: str | None = None
     unfinished: int = 0
     """So many of the orders are still under way."""
+    times: Times = NO_TIMES
+    """How long those took that were painted, where that was asked for."""
 
 
 def query(first: date | None, last: date | None, groups: Sequence[Group], *, today: date) -> Query:
     """What is left open is the last 30 days, by day. Raises InvalidValue."""
     last = last or max(today, first or today)
-    first = first or last - timedelta(days=min(DEFAULT_DAYS - 1, (last - _EPOCH).days))
-    if first < _EPOCH or last.year > 9000:
-        raise InvalidValue("from and to must be days from 1970 to 9000.", param="from" if first < _EPOCH else "to")
+    first = first or last - timedelta(days=min(DEFAULT_DAYS - 1, (last - EPOCH).days))
+    if first < EPOCH or last.year > 9000:
+        raise InvalidValue("from and to must be days from 1970 to 9000.", param="from" if first < EPOCH else "to")
     if first > last:
         raise InvalidValue("from must not be after to.", param="from")
     if (last - first).days >= MAX_DAYS:
@@ -101,7 +103,6 @@ class UsageService:
     def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        self._remembered = _Days(MOST_REMEMBERED)
 
     def query(self, first: date | None, last: date | None, groups: Sequence[Group]) -> Query:
         """As `usage.query`, by today's date."""
@@ -112,27 +113,28 @@ class UsageService:
         return await self._database.read(lambda connection: list_sums(connection, account_id, wanted))
 
     async def list_all(self, account_id: str, first: date, last: date) -> Sequence[Usage]:
-        """One sum for every day, model and key from `first` to `last`, the days in order: what a page or a table is
-        made of. Days that are over, with all their orders, are added up once and remembered.
+        """One sum for every day, model and key from `first` to `last`, the days in order, with its times: what a page
+        or a table is made of.
         """
-        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-        known = {day: self._remembered.find(account_id, day) for day in days}
-        missing = [day for day in days if known[day] is None]
-        if missing:
-            fresh: dict[date | None, list[Usage]] = {}
-            for each in await self.list(account_id, Query(missing[0], missing[-1], tuple(Group))):
-                fresh.setdefault(each.day, []).append(each)
-            for day in missing:
-                known[day] = fresh.get(day, [])
-                self._remember(account_id, day, fresh.get(day, []))
-        names = await self._database.read(lambda connection: _key_names(connection, account_id))
-        return [replace(each, key_name=names.get(each.key_id or "")) for sums in known.values() for each in sums or ()]
+        return await self._database.read(lambda connection: list_all_sums(connection, account_id, first, last))
 
-    def _remember(self, account_id: str, day: date, sums: Sequence[Usage]) -> None:
-        """Unless there can still be a change."""
-        is_over = self._now() >= _start(day + timedelta(days=1)) + _SETTLED
-        if is_over and not any(each.unfinished for each in sums):
-            self._remembered.keep(account_id, day, sums)
+    async def keep_books(self) -> None:
+        """Add up in advance what changes no more, now and every few minutes, for ever."""
+        while True:
+            try:
+                await self.bring_books_up_to_date()
+            except StorageUnavailable as error:
+                log.error("usage_not_added_up", error=error.message)
+            except Exception:
+                log.exception("adding_up_usage_crashed")  # the next time may go well; the sums are right without it
+            await asyncio.sleep(KEEPING_SECONDS)
+
+    async def bring_books_up_to_date(self) -> None:
+        """Raises StorageUnavailable."""
+        for account_id in await self._database.read(books.list_accounts):
+            look = partial(books.find_addition, account_id=account_id, now=self._now())
+            while (addition := await self._database.read(look)) is not None:
+                await self._database.write(partial(books.enter, addition=addition))
 
     async def spent_by_key(self, account_id: str) -> dict[str, int]:
         """What each API key has spent in all, in micro-dollars; those that have nothing are not there."""
@@ -142,31 +144,6 @@ class UsageService:
         """How the account's last orders went, as far as they are of the last days."""
         since = self._now() - RECENT
         return await self._database.read(lambda connection: _recent_by_model(connection, account_id, since))
-
-
-class _Days:
-    """Sums of days that change no more: of no more than `most` days and sums, those used last."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._size = 0
-        self._days: OrderedDict[tuple[str, date], Sequence[Usage]] = OrderedDict()
-
-    def find(self, account_id: str, day: date) -> Sequence[Usage] | None:
-        found = self._days.get((account_id, day))
-        if found is not None:
-            self._days.move_to_end((account_id, day))
-        return found
-
-    def keep(self, account_id: str, day: date, sums: Sequence[Usage]) -> None:
-        before = self._days.pop((account_id, day), None)
-        if before is not None:
-            self._size -= len(before) + 1
-        self._days[account_id, day] = sums
-        self._size += len(sums) + 1
-        while self._size > self._most:
-            _, dropped = self._days.popitem(last=False)
-            self._size -= len(dropped) + 1
 
 
 def _spent_by_key(connection: Connection, account_id: str) -> dict[str, int]:
@@ -191,14 +168,14 @@ def _recent_by_model(connection: Connection, account_id: str, since: datetime) -
     for row in rows:
         if row.status == "completed":
             seconds.setdefault(row.model, []).append((row.finished_at - row.created_at).total_seconds())
-        elif row.status in _ERRORS:
+        elif row.status in ERRORS:
             errors[row.model] = errors.get(row.model, 0) + 1
     return {model: Recent(tuple(sorted(seconds.get(model, ()))), errors.get(model, 0)) for model in {*seconds, *errors}}
 
 
 def list_sums(connection: Connection, account_id: str, wanted: Query) -> list[Usage]:
     """One sum for every day, model and key (as far as asked for) of which there is an order."""
-    day: ColumnElement[Any] = type_coerce(generations.c.created_at, BigInteger) // _DAY_MICROS
+    day: ColumnElement[Any] = type_coerce(generations.c.created_at, BigInteger) // DAY_MICROS
     by = {
         Group.DAY: day.label("day"),
         Group.MODEL: generations.c.model.label("model"),
@@ -211,14 +188,14 @@ def list_sums(connection: Connection, account_id: str, wanted: Query) -> list[Us
             *columns,
             func.count().label("orders"),
             func.sum(generations.c.image_count).label("images"),
-            func.sum(case((generations.c.status.in_(_ERRORS), 1), else_=0)).label("errors"),
+            func.sum(case((generations.c.status.in_(ERRORS), 1), else_=0)).label("errors"),
             func.sum(case((completed, generations.c.cost_micros), else_=0)).label("cost_micros"),
-            func.sum(case((generations.c.status.in_(_OPEN), 1), else_=0)).label("unfinished"),
+            func.sum(case((generations.c.status.in_(OPEN), 1), else_=0)).label("unfinished"),
         )
         .where(
             generations.c.account_id == account_id,
-            generations.c.created_at >= _start(wanted.first),
-            generations.c.created_at < _start(wanted.last + timedelta(days=1)),
+            generations.c.created_at >= start_of(wanted.first),
+            generations.c.created_at < start_of(wanted.last + timedelta(days=1)),
         )
         .group_by(*columns)
     )
@@ -232,6 +209,27 @@ def list_sums(connection: Connection, account_id: str, wanted: Query) -> list[Us
     return [_from_row(row, names) for row in rows]
 
 
+def list_all_sums(connection: Connection, account_id: str, first: date, last: date) -> list[Usage]:
+    """One sum for every day, model and key, with its times; what the books know already is taken from there."""
+    found = books.all_of(books.list_days(connection, account_id, first, last))
+    names = _key_names(connection, account_id)
+    return [
+        Usage(
+            each.orders,
+            each.images,
+            each.errors,
+            each.cost_micros,
+            day=EPOCH + timedelta(days=day),
+            model=model,
+            key_id=key_id,
+            key_name=names.get(key_id or ""),
+            unfinished=each.unfinished,
+            times=each.times,
+        )
+        for (day, model, key_id), each in sorted(found.items(), key=lambda item: (item[0][:2], item[0][2] or ""))
+    ]
+
+
 def add_up(sums: Sequence[Usage]) -> Usage:
     """All of them together."""
     return Usage(
@@ -240,11 +238,8 @@ def add_up(sums: Sequence[Usage]) -> Usage:
         errors=sum(each.errors for each in sums),
         cost_micros=sum(each.cost_micros for each in sums),
         unfinished=sum(each.unfinished for each in sums),
+        times=add_up_times(each.times for each in sums),
     )
-
-
-def _start(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
 
 
 def _key_names(connection: Connection, account_id: str) -> dict[str, str]:
@@ -259,7 +254,7 @@ def _from_row(row: Any, names: dict[str, str]) -> Usage:
         images=int(row["images"]),
         errors=int(row["errors"]),
         cost_micros=int(row["cost_micros"]),
-        day=_EPOCH + timedelta(days=row["day"]) if "day" in row else None,
+        day=EPOCH + timedelta(days=row["day"]) if "day" in row else None,
         model=row.get("model"),
         key_id=key_id,
         key_name=None if key_id is None else names.get(key_id),

@@ -115,6 +115,6 @@ def test_transfers_cannot_be_changed(engine: Engine, statement: str):
     with engine.connect() as connection:
         for id_ in ("a", "b"):
             connection.exec_driver_sql(f"INSERT INTO ledger_accounts VALUES ('{id_}', NULL, 'revenue', 0, 0)")
-        connection.exec_driver_sql("INSERT INTO transfers VALUES ('t', 'post', 'a', 'b', 1, NULL, NULL, 0)")
+        connection.exec_driver_sql("INSERT INTO transfers VALUES ('t', 'post', 'a', 'b', 1, NULL, NULL, 0, NULL)")
         with pytest.raises(DBAPIError, match="a transfer is never changed"):
             connection.exec_driver_sql(statement)

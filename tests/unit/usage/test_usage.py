@@ -1,5 +1,6 @@
 """What usage adds up to, and through the front door."""
 
+import asyncio
 import csv
 import io
 import json
@@ -16,12 +17,14 @@ from pinxit import accounts
 from pinxit.accounts import DEFAULT_ACCOUNT
 from pinxit.database.interface import Database
 from pinxit.database.tables import accounts as accounts_table
-from pinxit.database.tables import api_keys, generations
+from pinxit.database.tables import api_keys, generations, usage_days, usage_marks
 from pinxit.errors import BackendError, InvalidValue
 from pinxit.keys.model import Scope
 from pinxit.testing.fake_backend import FakeBackend
+from pinxit.usage import books
 from pinxit.usage.csv import to_csv
-from pinxit.usage.usage import Group, Usage, UsageService, _Days, query
+from pinxit.usage.times import NO_TIMES, Times, add_up_times
+from pinxit.usage.usage import Group, Usage, UsageService, query
 
 pytestmark = pytest.mark.both_databases
 
@@ -116,53 +119,139 @@ async def test_by_key_and_model(database: Database) -> None:
     ]
 
 
-async def test_days_that_are_over_are_added_up_once(database: Database) -> None:
-    now = NOON
-    service = UsageService(database, now=lambda: now)
+async def add(database: Database, at: datetime, status: str = "completed", seconds: float = 1.0) -> None:
+    """One more order by key_0 for the model one."""
 
-    async def orders(first: date, last: date) -> list[tuple[int, int, str | None]]:
-        found = await service.list_all(DEFAULT_ACCOUNT, first, last)
-        return [(each.day.day if each.day else 0, each.orders, each.key_name) for each in found]
+    def insert(connection: Connection) -> None:
+        row = dict(connection.execute(generations.select().where(generations.c.id == "gen_0")).mappings().one())
+        end = at + timedelta(seconds=seconds)
+        row |= {"id": f"gen_{at}_{seconds}", "created_at": at, "status": status, "finished_at": end}
+        connection.execute(generations.insert().values(row))
 
-    async def add(at: datetime, status: str = "completed") -> None:
-        def insert(connection: Connection) -> None:
-            row = dict(connection.execute(generations.select().where(generations.c.id == "gen_0")).mappings().one())
-            row |= {"id": f"gen_{at}", "created_at": at, "status": status}
-            connection.execute(generations.insert().values(row))
+    await database.write(insert)
 
-        await database.write(insert)
 
-    yesterday = TODAY - timedelta(days=1)
-    before = [(21, 1, "web")]
-    assert await orders(yesterday, yesterday) == before
-    await add(NOON - timedelta(days=1))
-    assert await orders(yesterday, yesterday) == before, "it was remembered"
-    today = await orders(yesterday, TODAY)
-    assert today == [*before, (22, 1, None), (22, 1, "web"), (22, 4, "batch")]
-    await add(NOON)
-    assert (22, 2, "web") in await orders(TODAY, TODAY), "today is still to change"
-    now = NOON + timedelta(days=2)
-    assert (22, 1, None) in await orders(TODAY, TODAY)
+async def everything(database: Database) -> list[Usage]:
+    service = UsageService(database, now=lambda: NOON)
+    return list(await service.list_all(DEFAULT_ACCOUNT, TODAY - timedelta(days=50), TODAY))
+
+
+async def end_all(database: Database) -> None:
+    """No order is open any more."""
+
+    def end(connection: Connection) -> None:
+        connection.execute(text("UPDATE generations SET finished_at = created_at + 2500000 WHERE finished_at IS NULL"))
+        connection.execute(text("UPDATE generations SET status = 'completed' WHERE status = 'queued'"))
+
+    await database.write(end)
+
+
+async def test_books_that_are_kept_say_the_same(database: Database) -> None:
+    await database.write(
+        lambda connection: connection.execute(
+            generations.update().where(generations.c.status == "completed").values(finished_at=NOON)
+        )
+    )
+    before = await everything(database)
+    assert [(each.orders, each.unfinished) for each in before if each.key_id is None] == [(1, 1)]
+    for hours in (-30, -12, 0, 1, 2, 36):
+        service = UsageService(database, now=lambda hours=hours: NOON + timedelta(hours=hours))
+        await service.bring_books_up_to_date()
+        assert await everything(database) == before
+        await service.bring_books_up_to_date()
+        assert await everything(database) == before
+
+
+async def test_what_is_in_the_books_is_added_up_once(database: Database) -> None:
+    await end_all(database)
+    await UsageService(database, now=lambda: NOON).bring_books_up_to_date()
+    before = await everything(database)
     await database.write(lambda connection: connection.execute(text("UPDATE generations SET image_count = 7")))
-    (open_order, *_) = await service.list_all(DEFAULT_ACCOUNT, TODAY, TODAY)
-    assert (open_order.unfinished, open_order.images) == (1, 7), "while one is open, a day is not remembered"
+    after = await everything(database)
+    morning = {(each.model, each.key_id) for each in after if each not in before}
+    assert morning == {("two", "key_1"), ("one", None)}, (
+        "what was begun in the last hour is added up when it is asked for"
+    )
+    await add(database, NOON - timedelta(minutes=59))
+    assert sum(each.orders for each in await everything(database)) == sum(each.orders for each in before) + 1
 
 
-async def test_a_day_that_ended_just_now_is_not_remembered(database: Database) -> None:
-    service = UsageService(database, now=lambda: datetime(2026, 11, 22, 0, 30, tzinfo=UTC))
-    yesterday = TODAY - timedelta(days=1)
-    await service.list_all(DEFAULT_ACCOUNT, yesterday, yesterday)
-    await database.write(lambda connection: connection.execute(text("UPDATE generations SET image_count = 7")))
-    assert [each.images for each in await service.list_all(DEFAULT_ACCOUNT, yesterday, yesterday)] == [7]
+async def test_an_open_order_is_waited_for(database: Database) -> None:
+    later = UsageService(database, now=lambda: NOON + timedelta(days=3))
+    await later.bring_books_up_to_date()
+    open_one = [each for each in await everything(database) if each.unfinished]
+    assert [(each.model, each.key_id, each.cost_micros) for each in open_one] == [("one", None, 0)]
+    await end_all(database)
+    await database.write(
+        lambda connection: connection.execute(
+            generations.update().where(generations.c.api_key_id.is_(None)).values(cost_micros=3, image_count=1)
+        )
+    )
+    for _ in range(2):
+        found = [each for each in await everything(database) if each.key_id is None]
+        assert [(each.orders, each.images, each.cost_micros, each.unfinished) for each in found] == [(1, 1, 3, 0)]
+        await later.bring_books_up_to_date()
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    days = _Days(10)
-    for number in range(20):
-        days.keep("acct", TODAY + timedelta(days=number), [Usage(1, 1, 0, 1)] * 3)
-    kept = [number for number in range(20) if days.find("acct", TODAY + timedelta(days=number)) is not None]
-    assert kept == [18, 19]
-    assert days.find("acct_other", TODAY + timedelta(days=19)) is None
+async def test_two_processes_that_keep_the_books_count_once(database: Database) -> None:
+    await end_all(database)
+    before = await everything(database)
+    addition = await database.read(lambda connection: books.find_addition(connection, DEFAULT_ACCOUNT, NOON))
+    assert addition is not None
+    for _ in range(2):
+        await database.write(lambda connection: books.enter(connection, addition))
+    assert await everything(database) == before
+    await UsageService(database, now=lambda: NOON + timedelta(days=1)).bring_books_up_to_date()
+    await database.write(lambda connection: books.enter(connection, addition))
+    assert await everything(database) == before
+    assert await database.read(lambda connection: books.find_addition(connection, DEFAULT_ACCOUNT, NOON)) is None
+
+
+async def test_a_day_is_added_to_bit_by_bit(database: Database) -> None:
+    await end_all(database)
+    for hour in range(12):
+        at = datetime(2026, 11, 22, hour, 30, tzinfo=UTC)
+        await add(database, at, seconds=1 + hour)
+        await UsageService(database, now=lambda at=at: at + timedelta(hours=1, minutes=1)).bring_books_up_to_date()
+    found = [each for each in await everything(database) if (each.day, each.key_id) == (TODAY, "key_0")]
+    (today,) = found
+    assert today.orders == 13
+    assert sum(today.times.counts.values()) == 13
+    assert today.times.quantile(1) == pytest.approx(12, rel=0.05)
+
+
+async def test_the_books_are_kept_by_the_server(front: Front) -> None:
+    await front.generate()
+    found = await front.rows(usage_marks)
+    assert found == [], "nothing is an hour old yet"
+    await front.house.database.write(
+        lambda connection: connection.execute(
+            generations.update().values(created_at=front.house.services.now() - timedelta(hours=2))
+        )
+    )
+    usage = front.house.services.usage
+    keeping = asyncio.create_task(usage.keep_books())
+    while not await front.rows(usage_marks):
+        await asyncio.sleep(0)
+    keeping.cancel()
+    assert [row.orders for row in await front.rows(usage_days)] == [1]
+
+
+async def test_times_are_right_to_within_a_twentieth(database: Database) -> None:
+    lasted = (0.012, 0.4, 1, 7.77, 100, 3000)
+    for number, seconds in enumerate(lasted):
+        await add(database, NOON - timedelta(days=10 + number), seconds=seconds)
+    found = {each.day: each.times.quantile(0.01) for each in await everything(database)}
+    for number, seconds in enumerate(lasted):
+        assert found[TODAY - timedelta(days=10 + number)] == pytest.approx(seconds, rel=0.05)
+
+
+def test_quantiles_are_by_the_nearest_rank() -> None:
+    assert NO_TIMES.quantile(0.5) is None
+    times = add_up_times([Times({40: 1, 50: 1}), Times({60: 2})])
+    ranks = [times.quantile(share) for share in (0.01, 0.25, 0.26, 0.5, 0.51, 0.95, 1)]
+    one, two, three = (Times({bucket: 1}).quantile(1) for bucket in (40, 50, 60))
+    assert ranks == [one, one, two, two, three, three, three]
 
 
 async def test_the_first_and_the_last_day_are_included(database: Database) -> None:

@@ -175,4 +175,8 @@ all("dialog[data-shown]").forEach((dialog) => {
   // What was shown once is not made anew by a reload.
   if (dialog.dataset.forget) history.replaceState(null, "", dialog.dataset.forget);
 });
-if (location.search.includes("done=")) history.replaceState(null, "", location.pathname);
+const here = new URL(location.href);
+if (here.searchParams.has("done")) {
+  here.searchParams.delete("done");
+  history.replaceState(null, "", here);
+}
