@@ -388,8 +388,8 @@ def create_app(house: House) -> FastAPI:
         middleware=[*_cors(settings), Middleware(Shell, routes=[*hot, *rest.routes, *pages])],
         exception_handlers={PinxitError: _reraise, HTTPException: _reraise},
     )
-    app.router.routes.extend([*hot, *pages])
-    app.include_router(rest)
+    # `include_router` would build every route a second time, and look at a request twice.
+    app.router.routes.extend([*hot, *pages, *rest.routes])
 
     document = cache(lambda: openapi_document(app))
 
