@@ -26,8 +26,14 @@ from pinxit.keys.model import KeyOptions
 from pinxit.keys.service import local_caller
 from pinxit.settings import Settings, load_settings
 from pinxit.testing.fake_backend import FakeBackend
-from postgres import Cluster, find_program
+from postgres import Cluster, find_program, memory_folder
 from receiver import MakeReceiver, Receiver
+
+
+def pytest_configure() -> None:
+    """The folders of tests are in memory, where there is enough: what is synced there is synced at once."""
+    if (folder := memory_folder()) is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

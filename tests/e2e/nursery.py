@@ -286,7 +286,7 @@ def _live(wish: dict[str, Any], files: list[int]) -> None:
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as an interpreter does it
         sys.excepthook(*sys.exc_info())
         status = 1
     finally:
@@ -313,20 +313,13 @@ def _forget_to_sync_rows() -> None:
 
 if __name__ == "__main__":
     import gc
+    import importlib
 
-    import rich.progress
-    import uvicorn
-    import uvloop  # noqa: F401
-
-    import pinxit.api.guard
-    import pinxit.app
-    import pinxit.cli.main
-    import pinxit.cli.serving
-    import pinxit.cli.supervisor
-    import pinxit.cli.welcome
-    import pinxit.database.migrate
-    import pinxit.database.postgres  # noqa: F401
-
+    for name in (
+        "rich.progress", "uvicorn", "uvloop", "pinxit.api.guard", "pinxit.app", "pinxit.cli.main", "pinxit.cli.serving",
+        "pinxit.cli.supervisor", "pinxit.cli.welcome", "pinxit.database.migrate", "pinxit.database.postgres",
+    ):  # fmt: skip
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
     _raise_children(socket.socket(fileno=int(sys.argv[1])))
