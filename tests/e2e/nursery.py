@@ -65,10 +65,13 @@ class Child:
             os.killpg(self.pid, number)
 
     def kill(self) -> None:
-        """As if the power of these processes failed; returns when they are gone."""
-        self.signal(signal.SIGKILL)
+        """As if the power of these processes failed; returns when it is gone. It goes first: in the moment that one
+        blow takes to reach them all, it could see another one die, and tell of that.
+        """
+        self.send_signal(signal.SIGKILL)
         if not self.has_ended(30):
             raise AssertionError(f"process {self.pid} does not end")
+        self.signal(signal.SIGKILL)
 
     def stop(self) -> None:
         """Ask politely, and wait."""
