@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-JOBS ?= 2
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+JOBS ?= 3
+# Not compiled: Python does that for what is imported, when it first is.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -53,7 +54,7 @@ serve: $(VENV)/.runtime  ## start the server on 127.0.0.1:8000 (ARGS="--port 900
 # --- tests ----------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(VENV)/.dev  ## all tests, JOBS=2 files at a time (ARGS="-k otter" …)
+test: $(VENV)/.dev  ## all tests, JOBS=3 files at a time (ARGS="-k otter" …)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-fast

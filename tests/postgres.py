@@ -45,7 +45,7 @@ class Cluster:
 
     def __init__(self, folder: Path | None = None, *, settings: dict[str, str] | None = None) -> None:
         """`folder`: made, and removed by `close`; else one in memory if there is enough. `settings`: more `-c`."""
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="pinxit-postgres-", dir=_temporary()))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="pinxit-postgres-", dir=memory_folder()))
         self.folder.mkdir(exist_ok=True)
         self.port = _free_port()
         self.log = self.folder / "log"
@@ -173,11 +173,11 @@ class Cluster:
                 time.sleep(0.02)  # there is no event to wait for
 
 
-def _temporary() -> str | None:
+def memory_folder() -> str | None:
     """Memory, where there is enough: a database of a test must be durable for the server, not for us."""
     memory = Path("/dev/shm")
     has_room = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ENOUGH_MEMORY
-    return str(memory) if has_room else None
+    return str(memory) if has_room and not os.statvfs(memory).f_flag & os.ST_NOEXEC else None
 
 
 def _as_user() -> dict[str, Any]:

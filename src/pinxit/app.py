@@ -321,12 +321,24 @@ def _is_first(workplace: Workplace | None) -> bool:
 
 
 def _instance(file: Path) -> str:
-    """What the file says, or a new random name that is written there."""
-    if not file.exists():
-        part = file.with_suffix(".part")
-        part.write_text(secrets.token_hex(8), "ascii")
-        part.replace(file)
-    return file.read_text("ascii").strip()
+    """What the file says, or a new random name that is written there for good: after a power cut, too, the next server
+    must know the orders of this one for those of its predecessor. It would wait for the end of their leases else.
+    """
+    found = file.read_text("ascii").strip() if file.exists() else ""
+    if found:
+        return found
+    name, part = secrets.token_hex(8), file.with_suffix(".part")
+    with part.open("w", encoding="ascii") as opened:
+        opened.write(name)
+        opened.flush()
+        os.fsync(opened.fileno())
+    part.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return name
 
 
 def _recorder(settings: Settings, urls: ImageUrls) -> Record:
@@ -401,8 +413,8 @@ def create_app(house: House) -> FastAPI:
         middleware=[*_cors(settings), Middleware(Shell, routes=[*hot, *rest.routes, *pages])],
         exception_handlers={PinxitError: _reraise, HTTPException: _reraise},
     )
-    app.router.routes.extend([*hot, *pages])
-    app.include_router(rest)
+    # `include_router` would build every route a second time, and look at a request twice.
+    app.router.routes.extend([*hot, *pages, *rest.routes])
     if not settings.cors_origins:
         app.shortcuts = {
             (method, route.path): Shell(route.app)

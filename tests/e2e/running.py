@@ -1,24 +1,30 @@
-"""A real `pinxit serve` in a process of its own, and the few ways tests have to look at it from outside."""
+"""A real `pinxit serve` in a process of its own, and the few ways tests have to look at it from outside.
+
+Servers and commands are born by the nursery, which spares each of them the second in which it would import everything.
+With `fresh` the installed program is run as a user runs it; so it is for what the documentation shows, too.
+"""
 
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx2
+from nursery import STOP_SECONDS, Child, parent
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 PINXIT = Path(sys.executable).with_name("pinxit")
-STOP_SECONDS = 45.0
+COMMAND_SECONDS = 90.0
 _HELLO = re.compile(r"^Pinxit serves (\S+) · data in", re.MULTILINE)
 _KEY = re.compile(r"^ {2}(sk-\S+)$", re.MULTILINE)
 
@@ -42,7 +48,7 @@ def eventually(look: Callable[[], T], what: str, timeout_seconds: float = 30.0) 
 class Server:
     """A server under test. `key` is the one it printed at its first start over the folder, empty at later ones."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Child
     folder: Path
     started_at: float
     url: str = ""
@@ -101,7 +107,7 @@ class Server:
 
     def kill(self) -> None:
         """As if the power of this one process failed."""
-        self.process.kill()
+        self.process.send_signal(signal.SIGKILL)
         self.process.wait(STOP_SECONDS)
 
     def stop(self) -> int:
@@ -112,16 +118,19 @@ class Server:
 
 @contextmanager
 def serving(
-    folder: Path, *arguments: str, key: str = "", environ: Mapping[str, str] | None = None, wait_ready: bool = True
+    folder: Path,
+    *arguments: str,
+    key: str = "",
+    environ: Mapping[str, str] | None = None,
+    wait_ready: bool = True,
+    fresh: bool = False,
 ) -> Iterator[Server]:
     """A server over `folder`/data on a free port, until the end of the block. Its output is beside the data."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [str(PINXIT), "serve", "--data-dir", str(folder / "data"), "--port", "0", *arguments]
+    command = ["serve", "--data-dir", str(folder / "data"), "--port", "0", *arguments]
     with (folder / "stdout").open("wb") as output, (folder / "stderr").open("wb") as log:
         started_at = time.monotonic()
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, cwd=folder, env=environment(**(environ or {}))
-        )
+        process = _begin(command, folder, environment(**(environ or {})), output, log, fresh=fresh)
     server = Server(process, folder / "data", started_at, key=key)
     try:
         server.url = eventually(lambda: _address(server), "the server to say where it is")
@@ -133,12 +142,24 @@ def serving(
             yield server
     finally:
         if process.poll() is None:
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            process.send_signal(signal.SIGKILL)
+            process.wait(STOP_SECONDS)
+        if isinstance(process, Child):
+            process.close()
+
+
+def _begin(
+    arguments: list[str], folder: Path, environ: Mapping[str, str], output: IO[bytes], log: IO[bytes], *, fresh: bool
+) -> subprocess.Popen[bytes] | Child:
+    if not fresh:
+        return parent().bear(arguments, folder=folder, environ=environ, output=output, log=log)
+    return subprocess.Popen(
+        [str(PINXIT), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=log, cwd=folder, env=environ
+    )
 
 
 def _address(server: Server) -> str:
@@ -148,18 +169,21 @@ def _address(server: Server) -> str:
     return found[1] if found else ""
 
 
-def pinxit(*arguments: str, cwd: Path, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command of the installed program to its end."""
-    return subprocess.run(
-        [str(PINXIT), *arguments],
-        cwd=cwd,
-        env=environment(**(environ or {})),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+def pinxit(
+    *arguments: str, cwd: Path, environ: Mapping[str, str] | None = None, fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the program to its end."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as log:
+        process = _begin(list(arguments), cwd, environment(**(environ or {})), output, log, fresh=fresh)
+        try:
+            status = process.wait(COMMAND_SECONDS)
+        finally:
+            process.kill()
+            if isinstance(process, Child):
+                process.close()
+        output.seek(0)
+        log.seek(0)
+        return subprocess.CompletedProcess(arguments, status, output.read().decode(), log.read().decode())
 
 
 def find_painter(server_pid: int) -> int:

@@ -19,7 +19,8 @@ def done(result) -> str:
 
 
 def test_generate_paints_here(tmp_path):
-    said = done(pinxit("generate", "a red apple", "-o", "apple.png", "--seed", "1", "--size", "256x256", cwd=tmp_path))
+    wanted = ("generate", "a red apple", "-o", "apple.png", "--seed", "1", "--size", "256x256")
+    said = done(pinxit(*wanted, cwd=tmp_path, fresh=True))
     assert said == "apple.png  (seed 1)\n"
     assert png_size((tmp_path / "apple.png").read_bytes()) == (256, 256)
     assert [file.suffix for file in (tmp_path / "data" / "pictures").rglob("*.*")] == [".png"]
@@ -156,8 +157,8 @@ def test_config_check(tmp_path):
 
 
 def test_help_and_version(tmp_path):
-    assert done(pinxit("--version", cwd=tmp_path)).startswith("pinxit 0.")
-    help_ = done(pinxit("--help", cwd=tmp_path))
+    assert done(pinxit("--version", cwd=tmp_path, fresh=True)).startswith("pinxit 0.")
+    help_ = done(pinxit("--help", cwd=tmp_path, fresh=True))
     for command in ("serve", "generate", "models", "keys", "config"):
         assert command in help_
     assert "create" in done(pinxit("keys", "--help", cwd=tmp_path))

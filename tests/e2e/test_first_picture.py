@@ -46,7 +46,7 @@ def test_what_the_server_prints_is_that_curl_with_the_key_in_it(server, readme, 
 
 
 def test_the_key_is_printed_once(tmp_path):
-    with serving(tmp_path, wait_ready=False) as first:
+    with serving(tmp_path, wait_ready=False, fresh=True) as first:
         key = first.key
     with serving(tmp_path, key=key, wait_ready=False) as second:
         assert "sk-" not in second.output
@@ -57,7 +57,7 @@ def test_the_key_is_printed_once(tmp_path):
 
 def test_how_quickly_and_how_small(tmp_path, capsys):
     """Measured and printed; the bounds are loose on purpose, machines differ."""
-    with serving(tmp_path, wait_ready=False) as server:
+    with serving(tmp_path, wait_ready=False, fresh=True) as server:
         listens = time.monotonic() - server.started_at
         server.wait_ready()
         ready = time.monotonic() - server.started_at

@@ -108,7 +108,7 @@ def shared_url(postgres_cluster: Cluster) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def shared(shared_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two workers for all tests that do not hurt them; pictures have a price."""
+    """Two workers for all tests that leave two workers and a painter; pictures have a price."""
     folder = tmp_path_factory.mktemp("workers")
     (folder / "pinxit.yaml").write_text(
         "model_list: [{model_name: priced, params: {model: otter/otter-1}, prices: [{usd: 0.01}]}]\n"
@@ -244,61 +244,85 @@ def command(server: Server, url: str, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-# --- somebody is ---
+# --- somebody is, and is replaced ---
 
 
 def test_a_killed_worker_is_replaced_and_its_order_is_painted_and_charged_once(
-    postgres_url: str, postgres_cluster: Cluster, tmp_path: Path
+    shared: Server, shared_url: str, postgres_cluster: Cluster
 ) -> None:
-    (tmp_path / "pinxit.yaml").write_text(
-        "model_list: [{model_name: priced, params: {model: otter/otter-1}, prices: [{usd: 0.01}]}]\n"
-    )
-    with two_workers(tmp_path, postgres_url) as server:
-        painter = painters_of(server)
-        pids = {line["worker"]: line["pid"] for line in lines(server, "worker_started")}
-        with client_of_each(server) as clients:
-            order = begin(clients[1], model="priced", **{**LONG, "n": 4})
-            eventually(lambda: look(clients[1], order)["status"] == "in_progress", "the order to be under way")
-            kill(pids[1])
-            with clients[2].stream(
-                "GET", f"/v1/generations/{order}", headers={"Accept": "text/event-stream"}
-            ) as following:
-                last = list(following.iter_lines())
-            assert "event: generation.completed" in last
-            assert len(look(clients[2], order)["images"]) == 4
-        eventually(lambda: len(lines(server, "worker_started")) == 3, "the worker to be replaced")
-        assert len(workers_of(server)) == 2
-        assert pids[2] in workers_of(server)
-        assert painters_of(server) == painter
-        assert posts(postgres_cluster, postgres_url, order) == 1
-        [died] = lines(server, "worker_died")
-        assert (died["worker"], died["ending"]) == (1, "was killed by signal 9 (Killed)")
-        assert command(server, postgres_url, "fsck")
+    painter, before = painters_of(shared), lines(shared, "worker_died")
+    with client_of_each(shared) as clients:
+        pids = pids_of(shared)
+        order = begin(clients[1], model="priced", **{**LONG, "n": 4})
+        eventually(lambda: look(clients[1], order)["status"] == "in_progress", "the order to be under way")
+        kill(pids[1])
+        with clients[2].stream("GET", f"/v1/generations/{order}", headers={"Accept": "text/event-stream"}) as following:
+            last = list(following.iter_lines())
+        assert "event: generation.completed" in last
+        assert len(look(clients[2], order)["images"]) == 4
+    eventually(lambda: pids_of(shared)[1] != pids[1], "the worker to be replaced")
+    assert len(workers_of(shared)) == 2
+    assert pids[2] in workers_of(shared)
+    assert painters_of(shared) == painter
+    assert posts(postgres_cluster, shared_url, order) == 1
+    died = lines(shared, "worker_died")[len(before) :]
+    assert [(line["worker"], line["ending"]) for line in died] == [(1, "was killed by signal 9 (Killed)")]
+    assert command(shared, shared_url, "fsck")
 
 
-def test_a_worker_that_cannot_be_replaced_is_tried_again(
-    postgres_url: str, postgres_cluster: Cluster, tmp_path: Path
-) -> None:
-    with two_workers(tmp_path, postgres_url) as server, client_of_each(server) as clients:
-        pids = {line["worker"]: line["pid"] for line in lines(server, "worker_started")}
+def test_a_worker_that_cannot_be_replaced_is_tried_again(shared: Server, postgres_cluster: Cluster) -> None:
+    before = len(lines(shared, "worker_died"))
+    with client_of_each(shared) as clients:
+        pids = pids_of(shared)
         postgres_cluster.stop()
         try:
             kill(pids[1])
             eventually(
                 lambda: [
-                    line for line in lines(server, "worker_died") if "could not start: The data" in line["ending"]
+                    line
+                    for line in lines(shared, "worker_died")[before:]
+                    if "could not start: The data" in line["ending"]
                 ],
                 "the worker to fail",
             )
             assert clients[2].get("/health/live").status_code == 200
         finally:
             postgres_cluster.start()
-        eventually(lambda: len(lines(server, "worker_started")) == 3, "the worker to be replaced", 60.0)
+        eventually(lambda: pids_of(shared)[1] != pids[1], "the worker to be replaced", 60.0)
         assert clients[2].post("/v1/images/generations", json={"prompt": "a", "size": "256x256"}).status_code == 200
+
+
+def test_a_killed_painter_is_replaced_for_all_workers(shared: Server) -> None:
+    [painter] = painters_of(shared)
+    with client_of_each(shared) as clients:
+        orders = {worker: begin(client, **LONG) for worker, client in clients.items()}
+        for worker, order in orders.items():
+            client = clients[worker]
+            eventually(
+                lambda client=client, order=order: look(client, order)["status"] == "in_progress",
+                "the order to be under way",
+            )
+        kill(painter)
+        for order in orders.values():
+            eventually(
+                lambda order=order: shared.find_generation(order)["status"] == "completed",
+                "the order to be painted",
+                60.0,
+            )
+    [fresh] = painters_of(shared)
+    assert fresh != painter
+
+
+def pids_of(server: Server) -> dict[int, int]:
+    """Worker → the process id of the newest one in its slot."""
+    return {line["worker"]: line["pid"] for line in lines(server, "worker_started")}
 
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
+
+
+# --- the server ends ---
 
 
 def test_sigterm_lets_the_orders_of_all_workers_finish(postgres_url: str, tmp_path: Path) -> None:
@@ -399,28 +423,6 @@ def test_nobody_outlives_a_killed_supervisor_and_the_next_one_goes_on(postgres_u
 def server_client(server: Server) -> httpx2.Client:
     server.client.headers.update(server.authorization)
     return server.client
-
-
-def test_a_killed_painter_is_replaced_for_all_workers(postgres_url: str, tmp_path: Path) -> None:
-    with two_workers(tmp_path, postgres_url) as server:
-        [painter] = painters_of(server)
-        with client_of_each(server) as clients:
-            orders = {worker: begin(client, **LONG) for worker, client in clients.items()}
-            for worker, order in orders.items():
-                client = clients[worker]
-                eventually(
-                    lambda client=client, order=order: look(client, order)["status"] == "in_progress",
-                    "the order to be under way",
-                )
-            kill(painter)
-            for order in orders.values():
-                eventually(
-                    lambda order=order: server.find_generation(order)["status"] == "completed",
-                    "the order to be painted",
-                    60.0,
-                )
-        [fresh] = painters_of(server)
-        assert fresh != painter
 
 
 # --- nobody starts ---

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from running import eventually
+from running import eventually, is_running
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def _attached(pid: int, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
     finally:
         tracer.send_signal(signal.SIGINT)
         try:
-            tracer.communicate(timeout=5)
+            tracer.communicate(timeout=5 if is_running(pid) else 0.2)
         except subprocess.TimeoutExpired:  # it may wait for ever for the end of a thread that was killed
             tracer.kill()
             tracer.communicate()

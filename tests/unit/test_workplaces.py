@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from front import Front, MakeFront
-from pinxit.app import Workplace, build
+from pinxit.app import Workplace, _instance, build
 from pinxit.generations.leases import Tenure
 from pinxit.limits.memory import MemoryLimiter
 from pinxit.limits.shared import SharedLimiter
@@ -78,3 +78,14 @@ async def test_servers_of_two_folders_leave_each_others_orders_alone(make_front:
     )
     assert "event: generation.completed" in followed.text
     assert len(one.backend.orders) == 1
+
+
+def test_an_installation_keeps_its_name(tmp_path: Path) -> None:
+    """Also one whose file was left empty by a power cut, from the next start on."""
+    for file in (tmp_path / "new", tmp_path / "empty"):
+        if file.name == "empty":
+            file.touch()
+        name = _instance(file)
+        assert len(name) == 16
+        assert _instance(file) == name
+    assert {file.name for file in tmp_path.iterdir()} == {"new", "empty"}

@@ -1,8 +1,10 @@
 """The ledger against a real database, and against a reference model that is a few lines long."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from pinxit.database.tables import generations
 from pinxit.errors import Conflict, InsufficientCredits, InvalidValue
 from pinxit.ledger import ledger
 from pinxit.ledger.invariants import check
+from postgres import memory_folder
 
 pytestmark = pytest.mark.both_databases
 
@@ -202,16 +205,23 @@ async def test_damage_is_found(make_database: Callable[[], Database], damage: st
     assert await database.read(check)
 
 
+@cache
+def blank() -> bytes:
+    """A database file as its migrations leave it."""
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+        path = Path(folder) / "pinxit.db"
+        asyncio.run(open_database(path).close())
+        return path.read_bytes()
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """Any sequence of moves leaves the ledger as the reference model has it, and all invariants true."""
 
     def __init__(self) -> None:
         super().__init__()
-        import tempfile
-
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=memory_folder())
         path = Path(self.folder.name) / "pinxit.db"
-        asyncio.run(open_database(path).close())
+        path.write_bytes(blank())
         self.engine = open_engine(path)
         self.connection = self.engine.connect()
         self.connection.exec_driver_sql("PRAGMA synchronous=OFF")
