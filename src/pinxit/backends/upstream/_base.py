@@ -7,7 +7,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from time import monotonic
 from urllib.parse import urlsplit
@@ -17,6 +17,8 @@ import structlog
 from pinxit.backends.interface import (
     Asked,
     Backend,
+    Job,
+    JobBegun,
     ModelSpec,
     PaintedFile,
     PaintEvent,
@@ -24,6 +26,7 @@ from pinxit.backends.interface import (
     PaintUsage,
     Progress,
 )
+from pinxit.backends.upstream._jobs import read_job, write_job
 from pinxit.backends.upstream._provider import (
     Again,
     Answer,
@@ -59,8 +62,11 @@ MIB = 1024 * 1024
 FEW_BYTES = 128 * 1024
 """So many are read sooner than another thread wakes up."""
 _JSON = {"content-type": "application/json"}
-MAX_POLL_FAILURES = 5
-"""How many polls in a row may fail before the job is given up as lost."""
+MAX_TURNED_AWAY = 5
+"""How many polls in a row may be turned away before the job is given up as lost."""
+LEAST_POLL_PAUSE = 0.05
+LONGEST_POLL_PAUSE = 10.0
+"""Seconds between two polls of a provider that does not answer: it is asked less and less often."""
 NOT_OF_THE_JOB = frozenset({401, 402, 403, 404, 405})
 """Statuses of a poll that say nothing of the job."""
 MAX_NUMBER = 2**53
@@ -131,10 +137,13 @@ class UpstreamBackend(Backend):
     async def generate(self, order: PaintOrder) -> AsyncGenerator[PaintEvent, None]:
         """One request for every `per_call` pictures, all at once; each picture comes when its request is done."""
         model = self._models[order.model]
-        places = range(len(order.seeds))
-        batches = [tuple(places[start : start + model.per_call]) for start in places[:: model.per_call]]
-        events: asyncio.Queue[PaintEvent | None] = asyncio.Queue()
-        tasks = [asyncio.create_task(self._paint(order, model, batch, events)) for batch in batches]
+        begun = {place for job in order.jobs for place in job.indices}
+        places = [place for place in range(len(order.seeds)) if place not in begun]
+        batches = [tuple(places[start : start + model.per_call]) for start in range(0, len(places), model.per_call)]
+        events: asyncio.Queue[PaintEvent | _Announced | None] = asyncio.Queue()
+        stories = [self._paint(_Batch(order, batch, events), model) for batch in batches]
+        stories += [self._resume(_Batch(order, job.indices, events), job) for job in order.jobs]
+        tasks = [asyncio.create_task(story) for story in stories]
         for task in tasks:
             task.add_done_callback(lambda _: events.put_nowait(None))
         try:
@@ -143,6 +152,9 @@ class UpstreamBackend(Backend):
                 event = await events.get()
                 if event is None:
                     under_way -= 1
+                elif isinstance(event, _Announced):
+                    yield event.begun
+                    event.taken.set()
                 else:
                     yield event
             _raise_worst([error for task in tasks if (error := task.exception()) is not None])
@@ -151,24 +163,40 @@ class UpstreamBackend(Backend):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _paint(
-        self,
-        order: PaintOrder,
-        model: UpstreamModel,
-        places: tuple[int, ...],
-        events: "asyncio.Queue[PaintEvent | None]",
-    ) -> None:
-        asked = _deliverable(order.asked, model.spec.capabilities.encodings)
-        part = replace(order, seeds=tuple(order.seeds[place] for place in places), asked=asked)
+    async def _paint(self, batch: "_Batch", model: UpstreamModel) -> None:
+        asked = _deliverable(batch.order.asked, model.spec.capabilities.encodings)
+        part = replace(batch.part, asked=asked)
         async with _Slot(self):
-            for place in places:
-                events.put_nowait(Progress(place, 0, 1))
-            files, done = await self._job(part, model)
-        for place, file in zip(places, files, strict=False):  # if there are fewer, the rest is missed at the end
-            events.put_nowait(replace(file, index=place))
-        events.put_nowait(PaintUsage(done.input_tokens, done.output_tokens, done.cost_micros))
+            for place in batch.places:
+                batch.events.put_nowait(Progress(place, 0, 1))
+            files, done = await self._job(part, model, batch)
+        batch.deliver(files, done)
 
-    async def _job(self, order: PaintOrder, model: UpstreamModel) -> tuple[list[PaintedFile], Done]:
+    async def _resume(self, batch: "_Batch", job: Job) -> None:
+        """Ask for a job of an earlier process. It takes no slot: it is under way, whatever else is."""
+        deadline = monotonic() + self._limits.timeout_seconds
+        try:
+            step = read_job(job.upstream_id, job.state)
+            self._whole_url(step.call.url)
+        except (KeyError, TypeError, ValueError, BackendError) as error:  # the provider has moved
+            raise self._lost() from error
+        for place in batch.places:
+            batch.events.put_nowait(Progress(place, 0, 1))
+        try:
+            done = await self._poll(step, batch.part, deadline, JobBegun(job, is_kept=True))
+            files = await self._files(done, batch.part, deadline)
+        except PinxitError as error:
+            raise self._cleaned(error) from error
+        batch.deliver(files, done)
+
+    async def give_up(self, jobs: Sequence[Job]) -> None:
+        steps = []
+        for job in jobs:
+            with suppress(KeyError, TypeError, ValueError):
+                steps.append(read_job(job.upstream_id, job.state))
+        await asyncio.gather(*(self._cancel(step) for step in steps))
+
+    async def _job(self, order: PaintOrder, model: UpstreamModel, batch: "_Batch") -> tuple[list[PaintedFile], Done]:
         """The request, the polls after it, and the pictures. What the errors of a provider say is cleaned here."""
         deadline = monotonic() + self._limits.timeout_seconds
         try:
@@ -177,13 +205,31 @@ class UpstreamBackend(Backend):
             if isinstance(step, Proceed):
                 step = await self._read(await self._ask(step.call, deadline), order)
             if isinstance(step, Again):
-                step = await self._poll(step, order, deadline)
+                step = await self._poll(step, order, deadline, await self._begin(step, batch))
             if not isinstance(step, Done):
                 raise BackendError(f"The answer of {self._title} names no job to ask for.")
-            pictures = zip(step.pictures, order.seeds, strict=False)
-            return [await self._file(picture, order, seed, deadline) for picture, seed in pictures], step
+            return await self._files(step, order, deadline), step
         except PinxitError as error:
             raise self._cleaned(error) from error
+
+    async def _files(self, done: Done, order: PaintOrder, deadline: float) -> list[PaintedFile]:
+        pictures = zip(done.pictures, order.seeds, strict=False)
+        return [await self._file(picture, order, seed, deadline) for picture, seed in pictures]
+
+    async def _begin(self, step: Again, batch: "_Batch") -> JobBegun | None:
+        """Tell of the job, and go on once that has been heard."""
+        state = write_job(step, self._provider.access.credential)
+        if state is None:
+            log.warning("upstream_job_not_written", backend=self.name, upstream_id=step.upstream_id)
+            return None
+        announced = _Announced(JobBegun(Job(batch.places, step.upstream_id, state)))
+        batch.events.put_nowait(announced)
+        try:
+            await announced.taken.wait()
+        except asyncio.CancelledError:
+            await self._leave(step, announced.begun)
+            raise
+        return announced.begun
 
     async def _build(self, order: PaintOrder, model: UpstreamModel) -> Call:
         """The request, its JSON written; in a thread if there are pictures to be made part of it, which takes long."""
@@ -212,16 +258,22 @@ class UpstreamBackend(Backend):
             return BackendUnavailable(f"{self._title} gave no answer. Nothing was charged.")
         return OutcomeUnknown(f"{self._title} gave no answer: it may have painted. Nothing was charged.")
 
-    async def _poll(self, step: Again, order: PaintOrder, deadline: float) -> Done:
-        """Ask until the job is done. Asking changes nothing, so what fails is asked again."""
-        failures, cost_micros = 0, step.cost_micros
+    async def _poll(self, step: Again, order: PaintOrder, deadline: float, begun: JobBegun | None) -> Done:
+        """Ask until the job is done. Asking changes nothing, so what fails is asked again: by whatever does not answer
+        less and less often until the deadline, by who turns us away a few times.
+        """
+        silences, refusals, cost_micros = 0, 0, step.cost_micros
         try:
-            while failures < MAX_POLL_FAILURES:
-                await asyncio.sleep(step.seconds if self._limits.poll_seconds is None else self._limits.poll_seconds)
+            while refusals < MAX_TURNED_AWAY:
+                await asyncio.sleep(self._pause(step, silences))
                 if monotonic() >= deadline:
                     break
-                after = await self._poll_once(step, order, deadline)
-                failures = failures + 1 if after is None else 0
+                try:
+                    after = await self._poll_once(step, order, deadline)
+                except _TurnedAway:
+                    refusals += 1
+                    continue
+                silences, refusals = (silences + 1, refusals) if after is None else (0, 0)
                 if isinstance(after, Pending):
                     step = replace(step, seconds=step.seconds if after.seconds is None else after.seconds)
                 elif after is not None:
@@ -230,14 +282,20 @@ class UpstreamBackend(Backend):
                         return replace(after, cost_micros=cost_micros)
                     step = after
         except asyncio.CancelledError:
-            await self._cancel(step)
+            await self._leave(step, begun)
             raise
         await self._cancel(step)
         raise self._lost()
 
+    def _pause(self, step: Again, silences: int) -> float:
+        pause = step.seconds if self._limits.poll_seconds is None else self._limits.poll_seconds
+        if not silences:
+            return pause
+        return max(pause, min(LEAST_POLL_PAUSE * 2.0 ** min(silences, 16), LONGEST_POLL_PAUSE))
+
     async def _poll_once(self, step: Again, order: PaintOrder, deadline: float) -> Done | Again | Pending | None:
-        """What is said of the job. None: nothing, for the poll was lost, or not let in, or there is no such job; what
-        became of it is open then.
+        """What is said of the job; None: nothing, for nobody answers. Raises _TurnedAway if the poll was not let in, or
+        there is no such job; what became of it is open then.
         """
         try:
             answer = await self._send(step.call, deadline)
@@ -247,18 +305,23 @@ class UpstreamBackend(Backend):
             return None
         try:
             after = await self._read(answer, order)
-        except (BackendUnavailable, InvalidValue):
+        except (BackendUnavailable, InvalidValue) as error:
             if answer.status in NOT_OF_THE_JOB:
-                return None
+                raise _TurnedAway from error
             raise
         if isinstance(after, Proceed):
             raise BackendError(f"The answer of {self._title} belongs to no job.")
         return after
 
+    async def _leave(self, step: Again, begun: JobBegun | None) -> None:
+        """Nobody listens to us any more: the job is given up, unless somebody else sees to it."""
+        if begun is None or not begun.is_kept:
+            await self._cancel(step)
+
     async def _cancel(self, step: Again) -> None:
         """Tell the provider that nobody wants the job any more; that it does not listen is its own affair."""
         if step.cancel is not None:
-            with suppress(NotReached, AnswerLost):
+            with suppress(NotReached, AnswerLost, BackendError):  # the last: its address is not the provider's any more
                 await asyncio.shield(self._send(step.cancel, monotonic() + CANCEL_SECONDS))
 
     async def _send(self, call: Call, deadline: float) -> Answer:
@@ -366,6 +429,38 @@ class UpstreamBackend(Backend):
             error.message = error.message.replace(credential, "…")
             error.args = (error.message,)
         return error
+
+
+class _TurnedAway(Exception):
+    """A poll was answered with something that says nothing of the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    """A job on its way to whoever listens. `taken`: they have heard of it."""
+
+    begun: JobBegun
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Pictures of an order that are painted together, and where is told of them."""
+
+    order: PaintOrder
+    places: tuple[int, ...]
+    events: "asyncio.Queue[PaintEvent | _Announced | None]"
+
+    @property
+    def part(self) -> PaintOrder:
+        """The order for these pictures alone."""
+        return replace(self.order, seeds=tuple(self.order.seeds[place] for place in self.places), jobs=())
+
+    def deliver(self, files: Sequence[PaintedFile], done: Done) -> None:
+        """If there are fewer than were ordered, the rest is missed at the end."""
+        for place, file in zip(self.places, files, strict=False):
+            self.events.put_nowait(replace(file, index=place))
+        self.events.put_nowait(PaintUsage(done.input_tokens, done.output_tokens, done.cost_micros))
 
 
 class _Slot:
