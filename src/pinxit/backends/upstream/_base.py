@@ -6,7 +6,7 @@ The provider's file says what to send and how to read what comes; here is everyt
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from time import monotonic
@@ -26,12 +26,14 @@ from pinxit.backends.interface import (
     PaintUsage,
     Progress,
 )
+from pinxit.backends.upstream._events import EventReader
 from pinxit.backends.upstream._jobs import read_job, write_job
 from pinxit.backends.upstream._provider import (
     Again,
     Answer,
     Call,
     Done,
+    Partial,
     Pending,
     Picture,
     Proceed,
@@ -48,8 +50,9 @@ from pinxit.errors import (
     PinxitError,
     StartupError,
 )
-from pinxit.images.decoding import MAX_PAINTED_SIDE
+from pinxit.images.decoding import MAX_PAINTED_SIDE, decode_file
 from pinxit.images.encoding import inspect, is_whole
+from pinxit.images.pixels import Pixels
 from pinxit.images.request import Encoding
 from pinxit.images.size import Size
 from pinxit.network.http import GuardedHttp, RequestFailed
@@ -70,6 +73,10 @@ LONGEST_POLL_PAUSE = 10.0
 NOT_OF_THE_JOB = frozenset({401, 402, 403, 404, 405})
 """Statuses of a poll that say nothing of the job."""
 MAX_NUMBER = 2**53
+UNREADABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+"""What the file of a provider raises at an answer that it does not understand."""
+A_WORD_BYTES = 1024
+"""An event that is shorter holds no picture that takes long."""
 DOWNLOAD_TRIES = 3
 CANCEL_SECONDS = 5.0
 
@@ -135,11 +142,14 @@ class UpstreamBackend(Backend):
         await self._http.close()
 
     async def generate(self, order: PaintOrder) -> AsyncGenerator[PaintEvent, None]:
-        """One request for every `per_call` pictures, all at once; each picture comes when its request is done."""
+        """One request for every `per_call` pictures, all at once; each picture comes when its request is done. One that
+        is shown on its way has a request of its own.
+        """
         model = self._models[order.model]
+        per_call = 1 if order.previews else model.per_call
         begun = {place for job in order.jobs for place in job.indices}
         places = [place for place in range(len(order.seeds)) if place not in begun]
-        batches = [tuple(places[start : start + model.per_call]) for start in range(0, len(places), model.per_call)]
+        batches = [tuple(places[start : start + per_call]) for start in range(0, len(places), per_call)]
         events: asyncio.Queue[PaintEvent | _Announced | None] = asyncio.Queue()
         stories = [self._paint(_Batch(order, batch, events), model) for batch in batches]
         stories += [self._resume(_Batch(order, job.indices, events), job) for job in order.jobs]
@@ -201,7 +211,10 @@ class UpstreamBackend(Backend):
         deadline = monotonic() + self._limits.timeout_seconds
         try:
             call = await self._build(order, model)
-            step = await self._read(await self._ask(call, deadline), order)
+            if order.previews:
+                step = await self._follow(call, order, batch, deadline)
+            else:
+                step = await self._read(await self._ask(call, deadline), order)
             if isinstance(step, Proceed):
                 step = await self._read(await self._ask(step.call, deadline), order)
             if isinstance(step, Again):
@@ -238,7 +251,8 @@ class UpstreamBackend(Backend):
         return self._build_now(order, model)
 
     def _build_now(self, order: PaintOrder, model: UpstreamModel) -> Call:
-        call = self._provider.build_request(order, model)
+        build = self._provider.stream_request if order.previews else self._provider.build_request
+        call = build(order, model)
         if call.json is None:
             return call
         return replace(call, json=None, content=_dump(call.json), headers={**_JSON, **call.headers})
@@ -252,6 +266,74 @@ class UpstreamBackend(Backend):
         except AnswerLost as error:
             log.warning("upstream_answer_lost", backend=self.name, reason=error.message)
             raise self._lost() from error
+
+    async def _follow(self, call: Call, order: PaintOrder, batch: "_Batch", deadline: float) -> Step:
+        """Send a request that paints and tell what its picture looks like on the way. Who answers at once, without a
+        stream, is understood too. Raises as `_ask`, and what an event says went wrong.
+        """
+        watch = _Watch(batch, order.previews)
+        try:
+            async with aclosing(self._receive(call, deadline)) as pieces:
+                async for piece in pieces:
+                    if not _is_stream(piece):
+                        watch.whole += piece.body
+                        watch.head = piece
+                        continue
+                    for data in watch.reader.feed(piece.body):
+                        if (done := await self._see(data, order, watch)) is not None:
+                            return done
+        except NotReached as error:
+            raise BackendUnavailable(f"{self._title} cannot be reached. Nothing was charged.") from error
+        except AnswerLost as error:
+            log.warning("upstream_stream_lost", backend=self.name, reason=error.message, shown=watch.shown)
+            raise self._lost() from error
+        if watch.head is None:
+            log.warning("upstream_stream_lost", backend=self.name, reason="no picture at its end", shown=watch.shown)
+            raise self._lost()
+        head = watch.head
+        return await self._read(
+            Answer(head.status, head.headers, bytes(watch.whole), self._provider.base64_keys), order
+        )
+
+    def _receive(self, call: Call, deadline: float) -> AsyncGenerator[Received, None]:
+        return self._http.stream(
+            call.method,
+            self._whole_url(call.url),
+            headers={"accept": "text/event-stream, application/json", **self._provider.authorise(), **call.headers},
+            body=call.content,
+            form=call.form,
+            max_answer_bytes=self._limits.max_answer_bytes,
+            seconds=max(0.001, deadline - monotonic()),
+        )
+
+    async def _see(self, data: bytes, order: PaintOrder, watch: "_Watch") -> Done | None:
+        """One event of a stream. What nobody can read is passed over: the picture may come all the same."""
+        try:
+            if len(data) < A_WORD_BYTES:
+                found = self._see_now(data, order)
+            else:
+                found = await asyncio.to_thread(self._see_now, data, order)
+        except (BackendUnavailable, InvalidValue) as error:
+            if watch.shown:  # so work was done, whatever is said of it
+                raise BackendError(error.message) from error
+            raise
+        if isinstance(found, Pixels) and watch.shown < watch.previews:
+            watch.shown += 1
+            watch.batch.events.put_nowait(Progress(watch.batch.places[0], 0, 1, found))
+        return found if isinstance(found, Done) else None
+
+    def _see_now(self, data: bytes, order: PaintOrder) -> Pixels | Done | None:
+        event = Answer(200, {}, data, self._provider.base64_keys)
+        if not _is_json(event):  # the word at the end of some streams, for example
+            return None
+        try:
+            found = self._provider.read_event(event, order)
+            if isinstance(found, Partial):
+                return _pixels(event, found.picture)
+            return None if found is None else self._whole(_checked_done(found), event, order)
+        except UNREADABLE as error:
+            log.warning("upstream_event_not_read", backend=self.name, reason=type(error).__name__)
+            return None
 
     def _lost(self) -> PinxitError:
         if self.is_repeatable:
@@ -364,14 +446,15 @@ class UpstreamBackend(Backend):
             raise BackendError(f"{self._title} answered with status {answer.status}.")
         try:
             step = _checked(self._provider.read_response(answer, order))
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except UNREADABLE as error:
             raise BackendError(f"The answer of {self._title} cannot be read ({type(error).__name__}).") from error
-        if isinstance(step, Done):
-            if not 0 < len(step.pictures) <= len(order.seeds):
-                raise BackendError(f"{self._title} sent {len(step.pictures)} pictures instead of {len(order.seeds)}.")
-            # Decoded here, in the thread that has the answer: the token of a picture is known to its own answer only.
-            return replace(step, pictures=[_decoded(answer, picture) for picture in step.pictures])
-        return step
+        return self._whole(step, answer, order) if isinstance(step, Done) else step
+
+    def _whole(self, done: Done, answer: Answer, order: PaintOrder) -> Done:
+        """With the pictures' bytes, in the thread that has the answer: their tokens are known to their own answer."""
+        if not 0 < len(done.pictures) <= len(order.seeds):
+            raise BackendError(f"{self._title} sent {len(done.pictures)} pictures instead of {len(order.seeds)}.")
+        return replace(done, pictures=[_decoded(answer, picture) for picture in done.pictures])
 
     async def _file(self, picture: Picture, order: PaintOrder, seed: int, deadline: float) -> PaintedFile:
         data = picture.data or await self._download(picture.url, deadline)
@@ -463,6 +546,19 @@ class _Batch:
         self.events.put_nowait(PaintUsage(done.input_tokens, done.output_tokens, done.cost_micros))
 
 
+@dataclass(slots=True)
+class _Watch:
+    """What has come of a request whose picture is shown on its way."""
+
+    batch: _Batch
+    previews: int
+    shown: int = 0
+    reader: EventReader = field(default_factory=EventReader)
+    head: Received | None = None
+    """Of an answer that is no stream; its body is `whole`."""
+    whole: bytearray = field(default_factory=bytearray)
+
+
 class _Slot:
     """One of the upstream's `max_concurrency`; whoever would wait behind too many, or too long, is turned away."""
 
@@ -505,14 +601,8 @@ def _checked(step: Step) -> Step:
     TypeError where a provider's file has passed on as a text what is none.
     """
     if isinstance(step, Done):
-        texts = [text for picture in step.pictures for text in (picture.url, picture.base64, picture.revised_prompt)]
-        step = replace(
-            step,
-            input_tokens=_sensible(step.input_tokens) or 0,
-            output_tokens=_sensible(step.output_tokens) or 0,
-            cost_micros=_sensible(step.cost_micros),
-        )
-    elif isinstance(step, Again):
+        return _checked_done(step)
+    if isinstance(step, Again):
         texts = [call.url for call in (step.call, step.cancel) if call is not None]
         step = replace(step, cost_micros=_sensible(step.cost_micros))
     else:
@@ -520,6 +610,19 @@ def _checked(step: Step) -> Step:
     if not all(isinstance(text, str) for text in texts):
         raise TypeError
     return step
+
+
+def _checked_done(done: Done) -> Done:
+    """As `_checked`."""
+    texts = [text for picture in done.pictures for text in (picture.url, picture.base64, picture.revised_prompt)]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return replace(
+        done,
+        input_tokens=_sensible(done.input_tokens) or 0,
+        output_tokens=_sensible(done.output_tokens) or 0,
+        cost_micros=_sensible(done.cost_micros),
+    )
 
 
 def _sensible(number: object) -> int | None:
@@ -530,6 +633,26 @@ def _decoded(answer: Answer, picture: Picture) -> Picture:
     if not picture.base64:
         return picture
     return replace(picture, data=answer.picture(picture.base64), base64="")
+
+
+def _is_json(event: Answer) -> bool:
+    try:
+        return event.json is not None
+    except BackendError:
+        return False
+
+
+def _pixels(event: Answer, picture: Picture) -> Pixels | None:
+    """Of a picture on its way; None if it is none, for that is no loss."""
+    try:
+        return decode_file(_decoded(event, picture).data)
+    except (BackendError, ValueError):
+        return None
+
+
+def _is_stream(piece: Received) -> bool:
+    media_type = piece.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return piece.status == 200 and media_type == "text/event-stream"
 
 
 def _inspected(data: bytes, title: str) -> tuple[Encoding, Size]:
