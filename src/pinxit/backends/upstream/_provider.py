@@ -186,6 +186,8 @@ class Provider(ABC):
     """Whether its pictures have the `asked.encoding` and `asked.compression` already."""
     own_hosts: ClassVar[tuple[str, ...]] = ()
     """Domains that its credential may be sent to besides the base URL's host, over https: for jobs kept elsewhere."""
+    has_jobs: ClassVar[bool] = False
+    """Whether it takes jobs that are asked for: they outlive this process."""
     option_names: ClassVar[frozenset[str]] = frozenset()
     """What may stand under `options` in the configuration."""
 
