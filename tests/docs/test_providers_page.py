@@ -17,8 +17,9 @@ live service too, the table says.
 How one is configured is in [configuration.md](configuration.md#providers); why they are built so, in
 [decision 30](decisions/0030-provider-files.md). This page is made from the files.
 
-Pictures that a provider *streams* are shown on their way to clients who want `partial_images`. *Jobs* are work that goes on there
-without this server: one that is killed or stopped leaves them to the next ([decision 37](decisions/0037-jobs-far-away.md)).
+Pictures that a provider *streams* are shown on their way to clients who want `partial_images`. *Jobs* are work that
+goes on there without this server: one that is killed or stopped leaves them to the next
+([decision 37](decisions/0037-jobs-far-away.md)).
 
 | kind | provider | credential | models | streams | jobs | live |
 | --- | --- | --- | --- | --- | --- | --- |

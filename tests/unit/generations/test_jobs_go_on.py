@@ -154,6 +154,7 @@ async def test_an_order_at_a_backend_without_jobs_writes_none(front: Front, monk
     assert [(row.jobs, row.upstream_id) for row in await front.rows(attempts)] == [(None, None)]
 
 
+@pytest.mark.both_databases
 async def test_the_next_process_goes_on_with_the_job_of_one_that_stands_still(make_front: MakeFront):
     async with painting_far_away(make_front) as there:
         asked = await there.begun()
@@ -178,6 +179,8 @@ async def test_a_server_that_stops_leaves_its_jobs_to_the_next(make_front: MakeF
         answer = await asked
         assert (answer.status_code, answer.json()["error"]["message"]) == (503, GOES_ON)
         assert there.fal.cancelled == 0
+        [left] = await there.front.rows(generations)
+        assert left.abandoned_at is not None, "another process that is asked again would not find it"
         await there.start()
         there.fal.finish()
         retry = headers or {"x-stainless-retry-count": "1"}
