@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from importlib import import_module
 from ipaddress import ip_network
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from simulated import Outcome, Simulated, picture
 
-from pinxit.backends.interface import Asked, PaintedFile, PaintEvent, PaintOrder
+from pinxit.backends.interface import Asked, Job, JobBegun, PaintedFile, PaintEvent, PaintOrder
 from pinxit.backends.upstream import list_kinds, load_kind
 from pinxit.backends.upstream._base import Limits, UpstreamBackend
 from pinxit.backends.upstream._provider import Access
@@ -169,6 +170,28 @@ async def test_those_that_can_edit_get_the_files_as_they_came(kind: str):
                 before = server.painted
                 assert files(await paint(backend, order_for(backend, spec.id, images=(sent,))))
                 assert server.painted == before + 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_job_is_told_of_before_it_is_asked_for_if_there_are_jobs(kind: str):
+    async with painting(kind) as (server, backend):
+        if kind == "replicate":
+            server.wait_is_enough = False  # else the first answer has the picture
+        order = order_for(backend, backend.models()[0].id)
+        begun: list[Job] = []
+        async with asyncio.timeout(30), aclosing(paint_checked(backend, order)) as events:
+            async for event in events:
+                if isinstance(event, JobBegun):
+                    event.is_kept = True
+                    begun.append(event.job)
+                    break
+        assert len(begun) == load_kind(kind).has_jobs
+        if begun:
+            calls = len(server.calls)
+            assert len(files(await paint(backend, replace(order, jobs=tuple(begun))))) == 1
+            assert not any(call.method == "POST" for call in server.calls[calls:])
+            assert server.painted == 1
+            assert server.credential not in str(begun)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,8 +17,12 @@ live service too, the table says.
 How one is configured is in [configuration.md](configuration.md#providers); why they are built so, in
 [decision 30](decisions/0030-provider-files.md). This page is made from the files.
 
-| kind | provider | credential | models | live |
-| --- | --- | --- | --- | --- |
+Pictures that a provider *streams* are shown on their way to clients who want `partial_images`. *Jobs* are work that
+goes on there without this server: one that is killed or stopped leaves them to the next
+([decision 37](decisions/0037-jobs-far-away.md)).
+
+| kind | provider | credential | models | streams | jobs | live |
+| --- | --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -31,7 +35,8 @@ def _line(row: ProviderRow) -> str:
     models = f"[{len(row.models)}](#{row.kind})" if row.models else "as configured"
     credential = f"`{row.credential_variable}`" if row.credential_variable else "none"
     live = "recorded" if (RECORDINGS / f"{row.kind}.json").exists() else "not yet run against the live service"
-    return f"| `{row.kind}` | {row.title} | {credential} | {models} | {live} |\n"
+    streams, jobs = "yes" if row.streams else "no", "resumed" if row.has_jobs else "none"
+    return f"| `{row.kind}` | {row.title} | {credential} | {models} | {streams} | {jobs} | {live} |\n"
 
 
 def _section(row: ProviderRow) -> str:

@@ -37,6 +37,7 @@ def outer_serving(folder: Path, inner_url: str, key: str) -> Iterator[Server]:
                                 "num_inference_steps": {"minimum": 1, "maximum": 50, "default": 8},
                                 "edits": True,
                                 "mask": True,
+                                "streaming": True,
                             }
                         ],
                     }
@@ -83,6 +84,24 @@ def find_picture(outer: Server) -> bytes:
     return base64.b64decode(answer.json()["data"][0]["b64_json"]) if answer.status_code == 200 else b""
 
 
+def check_partial_pictures(client: openai.OpenAI, final: bytes) -> None:
+    """What the inner one shows comes through, and each time it is more like the picture."""
+    *partial, last = client.images.generate(
+        prompt="a red apple", size=SIZE, stream=True, partial_images=3, extra_body={"seed": 7}
+    )
+    kind = "image_generation.partial_image"
+    assert [(event.type, event.partial_image_index) for event in partial] == [(kind, 0), (kind, 1), (kind, 2)]
+    assert pixels(base64.b64decode(last.b64_json)) == final
+    away = [unlikeness(pixels(base64.b64decode(event.b64_json)), final) for event in partial]
+    assert away[0] > away[1] > away[2] > 0, away
+
+
+def unlikeness(some: bytes, others: bytes) -> float:
+    """Mean difference of two pictures of the same size, 0 to 255."""
+    assert len(some) == len(others)
+    return sum(abs(one - other) for one, other in zip(some, others, strict=True)) / len(some)
+
+
 def check_pictures(inner: Server, outer: Server) -> None:
     near, far = picture(inner), picture(outer)
     assert is_png(far)
@@ -101,6 +120,7 @@ def check_pictures(inner: Server, outer: Server) -> None:
         events = list(stream)
         assert [event.type for event in events] == ["image_generation.completed"]
         assert pixels(base64.b64decode(events[0].b64_json)) == pixels(far)
+        check_partial_pictures(client, pixels(far))
         edited = client.images.edit(image=("apple.png", far, "image/png"), prompt="a green apple", size=SIZE)
         assert edited.data[0].url or edited.data[0].b64_json
 

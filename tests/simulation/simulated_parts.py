@@ -6,13 +6,22 @@ kill their process does.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from simulated_world import Fate, World
 from sqlalchemy import Connection
 
-from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder, PaintUsage, Progress, Queued
+from pinxit.backends.interface import (
+    Job,
+    JobBegun,
+    PaintedImage,
+    PaintEvent,
+    PaintOrder,
+    PaintUsage,
+    Progress,
+    Queued,
+)
 from pinxit.database.interface import CommitUnknown, Database
 from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, PinxitError, StorageUnavailable
 from pinxit.images.pixels import Pixels
@@ -251,6 +260,50 @@ class SimulatedRunner(Runner):
         if world.happens(world.dangers.painter_dies):
             world.trace.note("the painter dies")
             raise PainterDied
+        if world.happens(world.dangers.painter_errs / 2):
+            raise world.random.choice((BackendError, ContentPolicyViolation))
+
+
+class FarRunner(SimulatedRunner):
+    """A provider far away, whose work is paid: it takes a job for each picture, and the job goes on whoever dies."""
+
+    async def paint(
+        self, order: PaintOrder, *, ready_timeout_seconds: float | None = None
+    ) -> AsyncGenerator[PaintEvent, None]:
+        begun = {index: job.upstream_id for job in order.jobs for index in job.indices}
+        for index in range(len(order.seeds)):
+            if index not in begun:
+                await self._work()
+                self._go_wrong()
+                begun[index] = self._take(order, index)
+                event = JobBegun(Job((index,), begun[index], {"why": "a dictionary"}))
+                try:
+                    yield event
+                finally:
+                    if not event.is_kept:
+                        self._world.trace.note(f"{begun[index]} is left")
+        for index, id_ in begun.items():
+            for step in range(1, order.num_inference_steps + 1):
+                await self._work()
+                self._world.trace.note(f"{id_} is asked for")
+                yield Progress(index, step, order.num_inference_steps)
+            self._go_wrong()
+            seed = order.seeds[index]
+            yield PaintedImage(index, seed, paint(order.prompt, seed, order.size.width, order.size.height))
+
+    async def give_up(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._world.trace.note(f"{job.upstream_id} is given up")
+
+    def _take(self, order: PaintOrder, index: int) -> str:
+        world = self._world
+        world.jobs[order.prompt, order.seeds[index]] += 1
+        id_ = f"job {world.jobs.total()}"
+        world.trace.note(f"{id_} of {order.prompt} {order.seeds[index]}")
+        return id_
+
+    def _go_wrong(self) -> None:
+        world = self._world
         if world.happens(world.dangers.painter_errs / 2):
             raise world.random.choice((BackendError, ContentPolicyViolation))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from simulated_parts import SimulatedDatabase, SimulatedHttp, SimulatedRunner, SimulatedStorage
+from simulated_parts import FarRunner, SimulatedDatabase, SimulatedHttp, SimulatedRunner, SimulatedStorage
 from simulated_world import World
 from virtual_loop import Process
 
@@ -51,6 +51,8 @@ class Plan:
     servers: int = 1
     knows_predecessors: bool = True
     account_limits: Limits = field(default_factory=Limits)
+    is_far: bool = False
+    """Whether a provider far away paints, whose work is paid."""
 
 
 @cache
@@ -87,7 +89,7 @@ class Server:
         self._world = world
         self.database = SimulatedDatabase(world)
         self.storage = SimulatedStorage(world)
-        self.runner = SimulatedRunner(world)
+        self.runner = FarRunner(world) if plan.is_far else SimulatedRunner(world)
         self.process.context.run(self._build, plan)
 
     def _build(self, plan: Plan) -> None:
@@ -112,6 +114,7 @@ class Server:
             tenure=self._tenure(plan),
             is_billed=plan.is_billed,
             router=Router(monotonic, remote=lambda _: False),
+            once_only={"simulated"} if plan.is_far else (),
             announcer=Announcer(_recorder(settings(), urls), self.deliverer.wake),
         )
 

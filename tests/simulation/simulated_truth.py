@@ -49,6 +49,7 @@ def wrong_at_the_end(world: World, customers: Customers, servers: list[Server], 
     problems += _wrong_pictures(world, customers)
     problems += _wrong_keys(world, orders)
     problems += _wrong_paintings(world)
+    problems += _wrong_jobs(world, orders)
     problems += _wrong_payments(world, customers)
     problems += _wrong_webhooks(world, orders, has_webhook)
     problems += _wrong_attempts(world, orders)
@@ -215,6 +216,26 @@ def _excuses(world: World, wish: Wish, orders: list[Row[Any]]) -> int:
 def _is_in_doubt(world: World, one: Try) -> bool:
     """Whether its client cannot know how it ended: it never heard, or it was begun in doubt in a process that died."""
     return one.was_lost or (one.refusal == "CommitUnknown" and not one.server.is_up)
+
+
+def _wrong_jobs(world: World, orders: list[Row[Any]]) -> list[str]:
+    """No job is ordered twice, whoever died; and an order whose jobs are written down is not one in doubt, if anybody
+    could have its pictures.
+    """
+    problems = [
+        f"{count} jobs were ordered for {prompt} with the seed {seed}"
+        for (prompt, seed), count in world.jobs.items()
+        if count > 1
+    ]
+    if not world.had_sick_database:
+        in_doubt = {order.id for order in orders if order.status == "unknown" and order.parameters["store"]}
+        tries = world.look(lambda connection: connection.execute(select(attempts)).all())
+        problems += [
+            f"{row.generation_id} is in doubt, and its jobs are known"
+            for row in tries
+            if row.jobs and row.generation_id in in_doubt
+        ]
+    return problems
 
 
 def _wrong_paintings(world: World) -> list[str]:

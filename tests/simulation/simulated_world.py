@@ -143,6 +143,8 @@ class World:
     unsynced: set[str] = field(default_factory=set)
     painted: Counter[tuple[str, int]] = field(default_factory=Counter)
     """How often a picture of this prompt and seed was painted."""
+    jobs: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """How many jobs were ordered far away for a picture of this prompt and seed."""
     received: list[tuple[str, str]] = field(default_factory=list)
     """Ids and bodies of the webhooks that the receiver took, in their order."""
     marks: set[tuple[str, str]] = field(default_factory=set)

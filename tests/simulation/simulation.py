@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -43,6 +43,9 @@ MOMENTS = (
     ("file", 6),
 )
 """When something can happen: how a note begins, and at which such note at the latest."""
+FAR_MOMENTS = (*MOMENTS, ("commit note_jobs", 6), ("job", 12))
+SHARE_FAR_AWAY = 0.25
+"""Of the runs, those in which a provider far away paints."""
 CALM_SECONDS = 2000.0
 """How long, in virtual seconds, everything may take to end once nothing goes wrong any more."""
 
@@ -154,6 +157,8 @@ class _Story:
     async def play(self) -> list[str]:
         world, random = self.world, self.world.random
         self.plan = _draw_plan(random)
+        if Random(f"far {world.seed}").random() < SHARE_FAR_AWAY:
+            self.plan = replace(self.plan, is_far=True)
         callers = furnish(world)
         for number in range(self.plan.servers):
             await self._bring_up(f"server {number + 1}")
@@ -236,7 +241,7 @@ class _Story:
         random = self.world.random
         for _ in range(random.choice((0, 0, 1, 1, 2, 3))):
             act = random.choice((self._crash_one, self._crash_one, self._stall_one))
-            prefix, most = random.choice(MOMENTS)
+            prefix, most = random.choice(FAR_MOMENTS if self.plan.is_far else MOMENTS)
             self.world.trace.ambushes.append(Ambush(prefix, random.randrange(1, most), act))
 
     def _stall_one(self) -> None:

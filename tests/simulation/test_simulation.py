@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pinxit.generations import repository
+from pinxit.generations import record, repository
 from pinxit.ledger import ledger
 from pinxit.library.library import Library
 from simulation import run
@@ -70,6 +70,7 @@ async def _keep_nothing(self: Library, storage_key: str, data: bytes, *, is_read
     [
         (ledger, "void", lambda *_, **__: True, "money is held"),
         (Library, "keep", _keep_nothing, "has a row and no durable file"),
+        (record, "jobs_of", lambda *_: (), "jobs were ordered for"),
         (repository, "has_ended_as", lambda *_: False, "was taken over from a process that is well"),
     ],
 )

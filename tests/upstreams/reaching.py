@@ -16,7 +16,9 @@ from pinxit.runners.checked import paint_checked
 
 
 @asynccontextmanager
-async def reaching(server: Simulated, options: Mapping[str, Any] | None = None) -> AsyncIterator[UpstreamBackend]:
+async def reaching(
+    server: Simulated, options: Mapping[str, Any] | None = None, *, timeout_seconds: float = 20
+) -> AsyncIterator[UpstreamBackend]:
     """The backend over the provider, whose `options` are those."""
     kind = load_kind(server.name)
     async with server.serving():
@@ -24,7 +26,7 @@ async def reaching(server: Simulated, options: Mapping[str, Any] | None = None) 
         provider = kind(Access(url, server.credential, server.options() if options is None else options))
         if models := server.configured_models():
             provider.offer(models)
-        limits = Limits(timeout_seconds=20, poll_seconds=0)
+        limits = Limits(timeout_seconds=timeout_seconds, poll_seconds=0)
         networks = (ip_network("127.0.0.0/8"),)
         backend = UpstreamBackend(server.name, provider, limits=limits, allowed_networks=networks)
         await backend.open()

@@ -9,20 +9,25 @@ Run once against `openai` 3.54.0, generations and edits.
 The pixel and edge limits of the freely sized models are those that OpenAI's guide gave for `gpt-image-2`; they were
 found in copies of it only.
 
-Not found, and so chosen here: what `auto` comes to (1024x1024), the wording of most messages. Documented but not
-simulated: streaming, GIF and SVG (previews), `markup`, edits sent as JSON.
+Streams are as the types of `openai` 3.54.0 describe their events and its decoder reads them; a partial picture costs
+100 output tokens, as the guide to image generation says (https://developers.openai.com/api/docs/guides/image-generation,
+2026-11-22).
+
+Not found, and so chosen here: what `auto` comes to (1024x1024), the wording of most messages, what a stream of several
+pictures looks like (there is none). Documented but not simulated: GIF and SVG (previews), `markup`, edits sent as JSON.
 """
 
 import base64
+import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
 from aiohttp import web
 from simulated import Outcome, Simulated, picture
-from strict import Check, Wrong, check, choice, parts, picture_format, picture_size, text, whole
+from strict import Check, Wrong, check, choice, flag, parts, picture_format, picture_size, text, whole
 
 FIXED_SIZES = ("1024x1024", "1536x1024", "1024x1536", "auto")
 FREE_SIZE = re.compile(r"([1-9][0-9]{1,4})x([1-9][0-9]{1,4})")
@@ -56,6 +61,11 @@ class SimulatedOpenai(Simulated):
     )
     edits = models
     impossible: ClassVar[Mapping[Outcome, str]] = {Outcome.FAIL_LATER: "there are no jobs: an answer comes at once"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_event: Callable[[int], Awaitable[None]] | None = None
+        """Called before each event of a stream with its number, from 0."""
 
     def routes(self) -> Sequence[web.RouteDef]:
         return [
@@ -115,25 +125,43 @@ class SimulatedOpenai(Simulated):
         self.painted += count
         quality = body.get("quality", "auto")
         background = body.get("background", "auto")
-        words, drawn = len(body["prompt"].split()), 1000 * count
+        facts = {
+            "background": "opaque" if background == "auto" else background,
+            "output_format": encoding,
+            "quality": "high" if quality == "auto" else quality,
+            "size": f"{width}x{height}",
+        }
+        headers = {"x-request-id": "req_0123456789abcdef", "openai-processing-ms": "1200"}
+        if body.get("stream"):
+            kind = "image_edit" if pictures else "image_generation"
+            wanted = body.get("partial_images", 0)
+            partial = [picture(width, height, encoding, f"{body['prompt']} so far {index}") for index in range(wanted)]
+            usage = usage_of(body, len(pictures), count, wanted)
+            stream = self.events(kind, partial, painted, facts, usage)
+            return web.Response(body=stream, content_type="text/event-stream", headers=headers)
         return web.json_response(
             {
                 "created": int(time.time()),
-                "background": "opaque" if background == "auto" else background,
+                **facts,
                 "data": [{"b64_json": base64.b64encode(data).decode()} for data in painted],
-                "output_format": encoding,
-                "quality": "high" if quality == "auto" else quality,
-                "size": f"{width}x{height}",
-                "usage": {
-                    "input_tokens": words + 300 * len(pictures),
-                    "input_tokens_details": {"image_tokens": 300 * len(pictures), "text_tokens": words},
-                    "output_tokens": drawn,
-                    "output_tokens_details": {"image_tokens": drawn, "text_tokens": 0},
-                    "total_tokens": words + 300 * len(pictures) + drawn,
-                },
+                "usage": usage_of(body, len(pictures), count),
             },
-            headers={"x-request-id": "req_0123456789abcdef", "openai-processing-ms": "1200"},
+            headers=headers,
         )
+
+    async def events(
+        self, kind: str, partial: Sequence[bytes], painted: Sequence[bytes], facts: Mapping[str, Any], usage: Any
+    ) -> AsyncIterator[bytes]:
+        """The body of a stream."""
+        common = {"created_at": int(time.time()), **facts}
+        for index, data in enumerate(partial):
+            if self.before_event is not None:
+                await self.before_event(index)
+            yield event(f"{kind}.partial_image", data, {**common, "partial_image_index": index})
+        for number, data in enumerate(painted, len(partial)):
+            if self.before_event is not None:
+                await self.before_event(number)
+            yield event(f"{kind}.completed", data, {**common, "usage": usage})
 
     def asked_for(self, _request: web.Request, body: Mapping[str, Any]) -> str:
         """The model's name, or nothing."""
@@ -205,6 +233,23 @@ class SimulatedOpenai(Simulated):
         )
 
 
+def usage_of(body: Mapping[str, Any], pictures: int, count: int, partial: int = 0) -> dict[str, Any]:
+    words, drawn = len(body["prompt"].split()), 1000 * count + 100 * partial
+    return {
+        "input_tokens": words + 300 * pictures,
+        "input_tokens_details": {"image_tokens": 300 * pictures, "text_tokens": words},
+        "output_tokens": drawn,
+        "output_tokens_details": {"image_tokens": drawn, "text_tokens": 0},
+        "total_tokens": words + 300 * pictures + drawn,
+    }
+
+
+def event(name: str, data: bytes, facts: Mapping[str, Any]) -> bytes:
+    """One event with a picture."""
+    document = {"type": name, "b64_json": base64.b64encode(data).decode(), **facts}
+    return f"event: {name}\ndata: {json.dumps(document)}\n\n".encode()
+
+
 def generation_fields(model: str) -> dict[str, Check]:
     finest = ("xhigh", "max") if model.startswith(("gpt-image-2.5", "gpt-image-2.6")) else ()
     return {
@@ -216,6 +261,8 @@ def generation_fields(model: str) -> dict[str, Check]:
         "n": whole(1, 10),
         "output_compression": whole(0, 100),
         "output_format": choice("png", "webp", "jpeg"),
+        "partial_images": whole(0, 3),
+        "stream": flag,
         "quality": choice("low", "medium", "high", *finest, "auto"),
         "safety_identifier": text(),
         "size": free_size if model.startswith("gpt-image-2") else choice(*FIXED_SIZES),
@@ -254,6 +301,8 @@ def check_together(body: Mapping[str, Any]) -> None:
         raise Wrong("invalid", "background", "transparent background needs output format 'png' or 'webp'")
     if encoding == "png" and body.get("output_compression", 100) != 100:
         raise Wrong("invalid", "output_compression", "compression below 100 needs output format 'webp' or 'jpeg'")
+    if body.get("partial_images") and not body.get("stream"):
+        raise Wrong("invalid", "partial_images", "only with stream: true")
 
 
 def read_edit(content_type: str, body: bytes) -> tuple[dict[str, Any], list[bytes], bytes | None]:
@@ -266,8 +315,10 @@ def read_edit(content_type: str, body: bytes) -> tuple[dict[str, Any], list[byte
             pictures.append(part.raw)
         elif part.name == "mask":
             mask = part.raw
-        elif part.name in ("n", "output_compression") and part.value.isdecimal():
+        elif part.name in ("n", "output_compression", "partial_images") and part.value.isdecimal():
             fields[part.name] = int(part.value)
+        elif part.name == "stream" and part.value in ("true", "false"):
+            fields[part.name] = part.value == "true"
         else:
             fields[part.name] = part.value
     return fields, pictures, mask

@@ -12,7 +12,7 @@ where the backend paints (for `runs_in = "process"`, in the painter process).
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pinxit.images.pixels import Pixels
 from pinxit.images.price import FREE, PriceList
@@ -133,6 +133,17 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """Work far away that goes on without us. `indices`: the order's pictures that come of it; `state`: what its backend
+    needs to ask for it later, as JSON without a credential.
+    """
+
+    indices: tuple[int, ...]
+    upstream_id: str
+    state: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class PaintOrder:
     """What to paint, nothing left open: one picture per seed. `guidance_scale` is None where the model has none.
 
@@ -162,6 +173,8 @@ class PaintOrder:
     strength: float | None = None
     """How far from the first picture to go, above 0 to 1; only with images. None where the model has none."""
     asked: Asked = Asked()
+    jobs: tuple[Job, ...] = ()
+    """Under way since an earlier process: their pictures are asked for there, and only the others are painted."""
 
     def __post_init__(self) -> None:
         pictures = self.images if self.mask is None else (*self.images, self.mask)
@@ -234,7 +247,19 @@ class PaintUsage:
     cost_micros: int | None = None
 
 
-PaintEvent = Queued | Progress | PaintedImage | PaintedFile | PaintUsage
+@dataclass(slots=True)
+class JobBegun:
+    """A job has begun far away, and is not asked for before this event has been taken.
+
+    Whoever sets `is_kept` has written it down for good and sees to its end: from then on closing the generator leaves
+    the job under way, to be asked for by `PaintOrder.jobs` or ended by `Backend.give_up`.
+    """
+
+    job: Job
+    is_kept: bool = False
+
+
+PaintEvent = Queued | Progress | PaintedImage | PaintedFile | PaintUsage | JobBegun
 
 
 class Backend(ABC):
@@ -274,6 +299,10 @@ class Backend(ABC):
             BackendUnavailable: it surely did no work; BackendBusy: because it has too much.
             BackendError: it did, and the result is unusable; OutcomeUnknown: it may have, the answer was lost.
         """
+
+    async def give_up(self, jobs: Sequence[Job]) -> None:
+        """Tell those who paint them that nobody wants these jobs any more. Whether they listen is their own affair."""
+        return
 
     @abstractmethod
     async def close(self) -> None:

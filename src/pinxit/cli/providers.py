@@ -23,12 +23,17 @@ class ProviderRow:
     options: tuple[str, ...]
     models: tuple[str, ...]
     edits: tuple[str, ...]
+    streams: bool
+    """Whether its models can show a picture on its way."""
+    has_jobs: bool
+    """Whether it takes jobs, which outlive this server's process."""
     documentation: tuple[str, ...]
 
 
 def provider_rows() -> list[ProviderRow]:
     """All kinds there are a file for, sorted."""
     from pinxit.backends.upstream import list_kinds, load_kind
+    from pinxit.backends.upstream._provider import Provider
 
     found = []
     for kind in map(load_kind, list_kinds()):
@@ -43,6 +48,8 @@ def provider_rows() -> list[ProviderRow]:
                 tuple(sorted(kind.option_names)),
                 tuple(spec.id for spec in specs),
                 tuple(spec.id for spec in specs if spec.capabilities.edits),
+                kind.read_event is not Provider.read_event,
+                kind.has_jobs,
                 tuple(kind.documentation),
             )
         )

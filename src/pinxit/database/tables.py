@@ -141,6 +141,7 @@ attempts = Table(
     Column("sent_at", Timestamp),
     Column("finished_at", Timestamp),
     Column("cost_micros", BigInteger, nullable=False),
+    Column("jobs", Json),  # under way far away, and how to ask for them; see generations/record.py; NULL: none
 )
 
 images = Table(

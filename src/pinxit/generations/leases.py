@@ -4,7 +4,7 @@ A lease that has run out may be taken over by anybody, once. From then on the or
 before can neither settle nor fail it, and the pictures get new names, so that the two cannot write the same file.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,6 +48,8 @@ class Taken:
     was_server: bool
     is_cancelled: bool
     """Whether somebody wants it to end without pictures."""
+    jobs: Mapping[str, Any] | None = None
+    """What was under way far away for the last try; see `record.jobs_document`."""
 
 
 def expire(connection: Connection, owners: str) -> None:
@@ -114,6 +116,7 @@ def take_over(
                 backend=newest.backend if newest else "",
                 was_server=(row.lease_owner or "").startswith(SERVER),
                 is_cancelled=row.cancel_requested_at is not None,
+                jobs=newest.jobs if newest else None,
             )
         )
     return taken

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from pinxit.backends.interface import Job
 from pinxit.generations.generation import Progress, Status
 from pinxit.images.pixels import Pixels
 
@@ -67,6 +68,10 @@ class Live:
         self.is_cancelled = False
         self.sent_to = ""
         """The backend that has the order, or has painted of it; empty as long as surely none has done any work."""
+        self.jobs: tuple[Job, ...] = ()
+        """What is under way at `sent_to` and is written down, so that the next process can go on with it."""
+        self.is_stopping = False
+        """Whether it is this process that stops, and not the order."""
         self.is_final = False
         """Whether nothing is painted any more and only the books are left: too late to cancel."""
         self._tell = tell

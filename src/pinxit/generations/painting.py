@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from pinxit.backends.interface import PaintedFile, PaintedImage, PaintUsage, Queued
+from pinxit.backends.interface import JobBegun, PaintedFile, PaintedImage, PaintUsage, Queued
 from pinxit.backends.interface import Progress as PaintProgress
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.database.interface import Database
@@ -27,7 +27,7 @@ from pinxit.errors import (
     PinxitError,
     StorageUnavailable,
 )
-from pinxit.generations import repository
+from pinxit.generations import record, repository
 from pinxit.generations.generation import AttemptStatus, Generation
 from pinxit.generations.live import Live, Preview
 from pinxit.generations.repository import Attempt
@@ -67,6 +67,8 @@ class Work:
     previews: int = 0
     """How many to show of each picture while it is painted."""
     sticky_to: str = ""
+    is_only_asked_for: bool = False
+    """Whether it is never sent again: what is under way for it is asked for, and that is all."""
 
     @property
     def order(self) -> CheckedOrder:
@@ -232,6 +234,7 @@ class Studio:
             isinstance(error, BackendUnavailable)
             and not isinstance(error, LeftAlone)
             and not trip.is_retry
+            and not trip.is_only_asked_for
             and self._router.is_remote(trip.order.entry.backend)
             and error.retry_after_seconds <= LONGEST_RETRY_SECONDS
             and self._router.may_retry()
@@ -250,6 +253,9 @@ class Studio:
 
     async def _try(self, work: Work, trip: "_Trip", live: Live) -> None:
         """One try at one backend, of which the router hears how it went."""
+        if trip.attempt.jobs is not None:
+            await self._go_on(work, trip, live)
+            return
         candidate = candidate_of(trip.order)
         started = monotonic()
         try:
@@ -264,13 +270,35 @@ class Studio:
             trip.painting.tries.append((candidate.key, _result_of(error)))
             self._report(candidate, ticket, error)
             if isinstance(error, BackendUnavailable | InvalidValue) and not trip.painting.images:
-                live.sent_to = ""  # whoever is stopped now may still be painted
+                live.sent_to, live.jobs = "", ()  # whoever is stopped now may still be painted
             raise
         except BaseException:
             self._router.undecided(candidate, ticket)
             raise
         trip.painting.tries.append((candidate.key, "painted"))
         self._router.succeeded(candidate, ticket, monotonic() - started)
+
+    async def _go_on(self, work: Work, trip: "_Trip", live: Live) -> None:
+        """Ask for what is under way since an earlier process. The router has no say: it is there already. Raises
+        OutcomeUnknown if it cannot even be asked for.
+        """
+        key, live.sent_to = trip.order.entry.painter, trip.order.entry.backend
+        try:
+            await self._runner(live.sent_to).wait_ready()
+        except BackendUnavailable as error:
+            raise unknown_outcome(work.generation) from error
+        try:
+            await self._paint_once(work, trip, live)
+        except PinxitError as error:
+            trip.painting.tries.append((key, _result_of(error)))
+            raise
+        trip.painting.tries.append((key, "painted"))
+
+    async def give_up(self, live: Live) -> None:
+        """End what is under way far away for an order that nobody wants any more."""
+        jobs, live.jobs = live.jobs, ()
+        if jobs and live.sent_to in self._runners:
+            await self._runners[live.sent_to].give_up(jobs)
 
     def _report(self, candidate: Candidate, ticket: Pass, error: PinxitError) -> None:
         match error:
@@ -285,6 +313,9 @@ class Studio:
         order, attempt, painting = trip.order, trip.attempt, trip.painting
         seeds = tuple(order.paint.seeds[index] for index in attempt.image_indices)
         paint = replace(order.paint, seeds=seeds, previews=work.previews if order.entry.capabilities.streaming else 0)
+        live.jobs = record.jobs_of(attempt.jobs, attempt.image_indices)
+        if live.jobs:
+            paint = replace(paint, jobs=live.jobs)
         started = monotonic()
         keeping: list[asyncio.Task[None]] = []
         shown: Counter[int] = Counter()
@@ -306,8 +337,30 @@ class Studio:
                             keeping.append(asyncio.create_task(keep))
                         case PaintUsage():
                             painting.count(event)
+                        case JobBegun():
+                            await self._note_job(work, trip, event, live)
         finally:
             await _join(keeping)
+
+    async def _note_job(self, work: Work, trip: "_Trip", begun: JobBegun, live: Live) -> None:
+        """Write down what is under way far away before it is asked for. If that is not possible, the job lives as long
+        as we do. Raises LeaseLost.
+        """
+        jobs = (*live.jobs, begun.job)
+        unit = partial(
+            repository.note_jobs,
+            generation=work.generation,
+            attempt=trip.attempt,
+            jobs=record.jobs_document(trip.order, trip.attempt.image_indices, jobs),
+            lease_owner=self._lease_owner,
+        )
+        try:
+            await self._database.write(unit)
+        except StorageUnavailable:
+            log.warning("job_not_kept", generation_id=work.generation.id, upstream_id=begun.job.upstream_id)
+            return
+        live.jobs = jobs
+        begun.is_kept = True
 
     def _runner(self, backend: str) -> Runner:
         """Raises BackendUnavailable if the configuration does not have it any more."""
@@ -385,6 +438,7 @@ class _Trip:
         self._offers = work.offers
         self._place = 0
         self.attempt = work.attempt
+        self.is_only_asked_for = work.is_only_asked_for
         self.painting = Painting()
         self.is_retry = False
         """Whether the backend has been asked before."""

@@ -1,8 +1,9 @@
-"""An order as it is kept, complete enough to be painted again from its row alone."""
+"""An order as it is kept, complete enough to be painted again from its row alone; and its jobs far away."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pinxit.backends.interface import PaintOrder
+from pinxit.backends.interface import Asked, Job, PaintOrder
 from pinxit.catalog.catalog import Catalog
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import BackendUnavailable, ModelNotFound
@@ -44,19 +45,65 @@ def parameters_of(order: CheckedOrder, *, url_ttl_seconds: float | None) -> dict
     }
 
 
-def restore(generation: Generation, catalog: Catalog) -> CheckedOrder:
-    """The order of a row, to be painted again: the same seeds and the price of that time.
+def jobs_document(order: CheckedOrder, places: Sequence[int], jobs: Sequence[Job]) -> dict[str, Any]:
+    """What the row of a try says of its jobs, and of who paints them if that is not who was to. `places`: of the try's
+    pictures in the order.
+    """
+    return {
+        "model": order.entry.id,
+        "offer": _offer(order),
+        "jobs": [
+            {"places": [places[index] for index in job.indices], "id": job.upstream_id, "state": job.state}
+            for job in jobs
+        ],
+    }
+
+
+def _offer(order: CheckedOrder) -> dict[str, Any]:
+    """What another painter of the order may have been asked for otherwise, by the names of `parameters_of`."""
+    return {
+        "backend": order.entry.painter,
+        "size": str(order.paint.size),
+        "quality": order.quality,
+        "style": order.paint.style,
+        "num_inference_steps": order.paint.num_inference_steps,
+        "guidance_scale": order.paint.guidance_scale,
+        "negative_prompt": order.paint.negative_prompt,
+        "price_micros_per_image": order.price_micros_per_image,
+    }
+
+
+def places_of(document: Mapping[str, Any]) -> tuple[int, ...]:
+    """The order's pictures that come of the jobs."""
+    return tuple(sorted(place for job in document["jobs"] for place in job["places"]))
+
+
+def jobs_of(document: Mapping[str, Any] | None, places: Sequence[int]) -> tuple[Job, ...]:
+    """The jobs for a try that paints these places."""
+    if document is None:
+        return ()
+    return tuple(
+        Job(tuple(places.index(place) for place in job["places"]), job["id"], job["state"]) for job in document["jobs"]
+    )
+
+
+def restore(generation: Generation, catalog: Catalog, jobs: Mapping[str, Any] | None = None) -> CheckedOrder:
+    """The order of a row, to be painted again: the same seeds and the price of that time. `jobs`: what is under way for
+    it; then it is as who paints them was asked.
 
     Raises BackendUnavailable if its model is not there any more, or it was kept by a version that kept less.
     """
-    kept = generation.parameters
-    if "input_sha256" in kept:
+    kept = generation.parameters | (jobs["offer"] if jobs else {})
+    if "input_sha256" in kept and jobs is None:
         raise BackendUnavailable(
             "The pictures that this order began from were not kept. Nothing was charged; ask again."
         )
     try:
         kept["url_ttl_seconds"]  # without it nobody knows how long a URL may open the pictures
-        entry = catalog.resolve(generation.model, shipped=False).at(kept.get("backend", ""))
+        model = jobs["model"] if jobs else generation.model
+        entry = catalog.resolve(model, shipped=False).at(kept.get("backend", ""))
+        if jobs and entry.painter != kept["backend"]:
+            raise BackendUnavailable(f"{kept['backend']} is not there any more.")
         size, seeds = Size.parse(kept["size"]), tuple(kept["seeds"])
         request = ImageRequest(
             model=generation.requested_model,
@@ -77,6 +124,14 @@ def restore(generation: Generation, catalog: Catalog) -> CheckedOrder:
             negative_prompt=kept["negative_prompt"],
             style=kept["style"],
             transparent=kept["background"] == "transparent",
+            asked=Asked(
+                quality=kept["quality"],
+                background="transparent" if kept["background"] == "transparent" else "auto",
+                moderation=kept.get("moderation", "auto"),
+                encoding=request.encoding,
+                compression=request.compression,
+                end_user=kept.get("end_user"),
+            ),
         )
         return CheckedOrder(entry, request, paint, kept["quality"], kept["price_micros_per_image"])
     except ModelNotFound as error:

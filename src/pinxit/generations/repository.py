@@ -89,6 +89,8 @@ class Attempt:
     number: int
     backend: str
     image_indices: tuple[int, ...]
+    jobs: Mapping[str, Any] | None = None
+    """Those of an earlier try that it asks for; see `record.jobs_document`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +295,24 @@ def _insert_attempt(connection: Connection, generation: Generation, attempt: Att
             "status": AttemptStatus.STARTED.value,
             "sent_at": now,
             "cost_micros": 0,
+            **({} if attempt.jobs is None else {"jobs": attempt.jobs, "upstream_id": _ids_of(attempt.jobs)}),
         },
     )
+
+
+def note_jobs(
+    connection: Connection, generation: Generation, attempt: Attempt, jobs: Mapping[str, Any], *, lease_owner: str
+) -> None:
+    """Write down what is under way far away for a try of ours. Raises LeaseLost."""
+    mine = exists().where(generations.c.id == generation.id, generations.c.lease_owner == lease_owner)
+    this = (attempts.c.generation_id == generation.id, attempts.c.number == attempt.number)
+    noted = attempts.update().where(*this, mine).values(jobs=jobs, upstream_id=_ids_of(jobs))
+    if connection.execute(noted).rowcount != 1:
+        raise LeaseLost
+
+
+def _ids_of(jobs: Mapping[str, Any]) -> str:
+    return " ".join(job["id"] for job in jobs["jobs"])
 
 
 def end_attempts(

@@ -62,7 +62,10 @@ CANCEL_WAIT_SECONDS = 5.0
 """How long a cancellation waits for another process to end the order."""
 TAKEN_AT_ONCE = 100
 """How many orders are taken over in one transaction."""
+MAX_GOINGS_ON = 10
+"""How many processes go on with a job far away, one after the other."""
 STOPPED = "The server stopped while this was being painted. Nothing was charged; ask again."
+GOES_ON = "The server stopped while this was being painted, and goes on with it when it is back; ask again."
 
 REPEAT_WAIT_SECONDS = 60.0
 """How long an order sent again waits for the first one to end, before it is told to come back."""
@@ -410,27 +413,41 @@ class GenerationService:
             given_up = DeadlineExceeded(
                 f"The order {generation.id} took longer than its deadline. Nothing was charged."
             )
+            await self._studio.give_up(live)
             await self._fail(generation, given_up)
             raise given_up from late
         except asyncio.CancelledError as cancelled:  # `cancel` does it, and `close`
             stopped: PinxitError = BackendUnavailable(STOPPED)
+            may_go_on = self._tenure.is_server and generation.storage_keys
+            if live.jobs and live.is_stopping and may_go_on and not live.is_cancelled:
+                stopped = BackendUnavailable(GOES_ON)
+                await self._leave_to_the_next(generation, live)
+                raise stopped from cancelled
+            await self._studio.give_up(live)
             if live.is_cancelled:
                 stopped = OrderCancelled()
                 await self._fail(generation, stopped)
             elif live.sent_to in self._once_only:
                 stopped = unknown_outcome(generation)
                 await self._fail(generation, stopped)
-            elif self._tenure.is_server and generation.storage_keys and not live.audience.waiting:
+            elif may_go_on and not live.audience.waiting:
                 await self._endings.let_go(generation)
             else:
                 await self._fail(generation, stopped)
             raise stopped from cancelled
         except Exception:
+            await self._studio.give_up(live)
             await self._fail(generation, PinxitError())
             raise
         finally:
             del self._live[generation.id]
             live.end()
+
+    async def _leave_to_the_next(self, generation: Generation, live: Live) -> None:
+        """Whoever waits for it here finds it with the next process, by its key or by asking again."""
+        if live.audience.waiting:
+            await self.abandon(generation.id)
+        await self._endings.let_go(generation)
 
     async def _fail(self, generation: Generation, error: PinxitError) -> None:
         """End the order without pictures; from now on it is too late to cancel it. Raises LeaseLost."""
@@ -487,7 +504,10 @@ class GenerationService:
 
     def abandon_soon(self, generation_id: str) -> None:
         """As `abandon`, for whoever cannot wait for it."""
-        note = asyncio.create_task(self.abandon(generation_id))
+        self._note(self.abandon(generation_id))
+
+    def _note(self, story: Coroutine[Any, Any, None]) -> None:
+        note = asyncio.create_task(story)
         self._notes.add(note)
         note.add_done_callback(self._notes.discard)
 
@@ -645,6 +665,8 @@ class GenerationService:
         if self._tasks:
             log.info("draining", generations=len(self._tasks))
             await asyncio.wait(self._tasks, timeout=grace_seconds)
+        for live in self._live.values():
+            live.is_stopping = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -700,36 +722,62 @@ class GenerationService:
                 break
 
     async def _go_on_with(self, taken: Taken) -> None:
-        """Paint it, unless somebody wants it to be given up or nobody could have its pictures: then it ends."""
+        """Paint it, or ask for what is under way for it, unless somebody wants it to be given up or nobody could have
+        its pictures: then it ends.
+        """
         generation = taken.generation
         try:
-            if taken.is_cancelled:
-                raise OrderCancelled
-            if taken.backend in self._once_only:
-                raise unknown_outcome(generation)
-            if not taken.was_server or not generation.storage_keys:
-                raise BackendUnavailable(STOPPED)
-            if taken.attempts >= MAX_ATTEMPTS:
-                raise BackendUnavailable(
-                    f"The server stopped {taken.attempts} times while this was being painted. Nothing was charged."
-                )
-            order = record.restore(generation, self._catalog)
-            attempt = Attempt(taken.attempts + 1, order.entry.backend, tuple(range(order.request.n)))
-            work = Work((order,), generation, attempt)
-            ticket = self._gate.admit(self._lane_of(order))
+            work = self._work_of(taken)
+            ticket = self._gate.admit(self._lane_of(work.order))
         except Overloaded:  # the room that there was is taken meanwhile
             await self._endings.let_go(generation)
             return
         except PinxitError as error:
+            if taken.jobs is not None:
+                self._note(self._studio.give_up(self._live_of(taken)))
             with suppress(LeaseLost):
                 await self._fail(generation, error)
             return
-        log.info("generation_resumed", **facts_of(generation), attempt=attempt.number)
-        self._spawn(self._paint_again(work, ticket))
+        log.info("generation_resumed", **facts_of(generation), attempt=work.attempt.number)
+        self._spawn(self._paint_again(work, ticket, taken))
 
-    async def _paint_again(self, work: Work, ticket: Ticket) -> Generation:
+    def _work_of(self, taken: Taken) -> Work:
+        """What is to be done for it. Raises OrderCancelled, OutcomeUnknown, BackendUnavailable: nothing more is."""
+        generation, jobs = taken.generation, taken.jobs
+        if taken.is_cancelled:
+            raise OrderCancelled
+        is_once_only = taken.backend in self._once_only
+        may_go_on = taken.was_server and generation.storage_keys
+        if is_once_only and (jobs is None or not may_go_on or taken.attempts >= MAX_GOINGS_ON):
+            raise unknown_outcome(generation)
+        if not may_go_on:
+            raise BackendUnavailable(STOPPED)
+        if taken.attempts >= (MAX_ATTEMPTS if jobs is None else MAX_GOINGS_ON):
+            raise BackendUnavailable(
+                f"The server stopped {taken.attempts} times while this was being painted. Nothing was charged."
+            )
+        try:
+            order = record.restore(generation, self._catalog, jobs)
+        except BackendUnavailable as error:
+            raise (unknown_outcome(generation) if is_once_only else error) from error
+        places = tuple(range(order.request.n))
+        is_only_asked_for = jobs is not None and (is_once_only or "input_sha256" in generation.parameters)
+        if jobs is not None and is_only_asked_for:
+            places = record.places_of(jobs)
+        attempt = Attempt(taken.attempts + 1, order.entry.backend, places, jobs)
+        return Work((order,), generation, attempt, is_only_asked_for=is_only_asked_for)
+
+    async def _paint_again(self, work: Work, ticket: Ticket, taken: Taken) -> Generation:
+        live = self._live_of(taken, work.steps, asyncio.current_task())
         with ticket:
-            return await self._paint_and_settle(work, ticket, Live(work.steps, None, asyncio.current_task()))
+            return await self._paint_and_settle(work, ticket, live)
+
+    def _live_of(self, taken: Taken, steps: int = 1, task: "asyncio.Task[object] | None" = None) -> Live:
+        """The order with what is under way for it, so that it can be given up at any time."""
+        live = Live(steps, None, task)
+        if taken.jobs is not None:
+            live.sent_to, live.jobs = taken.backend, record.jobs_of(taken.jobs, record.places_of(taken.jobs))
+        return live
 
     def _spawn(self, story: Coroutine[Any, Any, Generation]) -> "asyncio.Task[Generation]":
         task = asyncio.create_task(story)

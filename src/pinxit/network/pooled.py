@@ -5,7 +5,7 @@ environment is heeded, no cookie kept, no answer read beyond its cap.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -97,6 +97,50 @@ class PooledHttp:
                 received = await _read(response, max_answer_bytes)
                 lowered = {name.lower(): value for name, value in response.headers.items()}
                 return Received(response.status, lowered, received)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise NotReached(f"No connection could be made ({type(error).__name__}).") from error
+        except TimeoutError as error:
+            raise AnswerLost(f"There was no whole answer within {seconds:g} seconds.") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise AnswerLost(f"The connection ended without a whole answer ({type(error).__name__}).") from error
+
+    async def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        form: Sequence[Part] = (),
+        max_answer_bytes: int,
+        seconds: float,
+    ) -> AsyncGenerator[Received, None]:
+        """One request and its answer piece by piece, each with the status and the headers; the first one is empty.
+        Whoever stops listening closes the generator.
+
+        Raises as `send`; `seconds` count from the first byte sent to the last one read.
+        """
+        if self._session is None:
+            raise NotReached("Pinxit is stopping.")
+        until = asyncio.get_running_loop().time() + seconds
+        total = 0
+        try:
+            async with asyncio.timeout_at(until):
+                response = await self._session.request(
+                    method, url, headers=headers, data=_form(form) if form else body, allow_redirects=False
+                )
+            async with response:
+                lowered = {name.lower(): value for name, value in response.headers.items()}
+                yield Received(response.status, lowered, b"")
+                while True:
+                    async with asyncio.timeout_at(until):
+                        piece = await response.content.readany()
+                    if not piece:
+                        return
+                    total += len(piece)
+                    if total > max_answer_bytes:
+                        raise AnswerLost(f"The answer is larger than {max_answer_bytes} bytes.")
+                    yield Received(response.status, lowered, piece)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotReached(f"No connection could be made ({type(error).__name__}).") from error
         except TimeoutError as error:

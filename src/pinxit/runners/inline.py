@@ -1,18 +1,21 @@
 """Runs a backend in this event loop: for backends that only wait, as upstream providers do, and for tests."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 
 import structlog
 
-from pinxit.backends.interface import Backend, PaintEvent, PaintOrder
-from pinxit.errors import StartupError
+from pinxit.backends.interface import Backend, Job, PaintEvent, PaintOrder
+from pinxit.errors import BackendUnavailable, StartupError
 from pinxit.runners.checked import paint_checked
 from pinxit.runners.interface import Runner, RunnerState
 from pinxit.runners.readiness import READY, Readiness, backoff_seconds, failed
 
 logger = structlog.get_logger(__name__)
+
+GIVE_UP_SECONDS = 5.0
+"""How long a backend may take to open before jobs are left to themselves that nobody wants."""
 
 
 class InlineRunner(Runner):
@@ -51,6 +54,11 @@ class InlineRunner(Runner):
                     yield event
         finally:
             self._queue_depth -= 1
+
+    async def give_up(self, jobs: Sequence[Job]) -> None:
+        with suppress(BackendUnavailable):
+            await self._readiness.wait(GIVE_UP_SECONDS)
+            await self._backend.give_up(jobs)
 
     async def close(self) -> None:
         opening, self._opening = self._opening, None

@@ -1,11 +1,11 @@
 """The interface of a runner: it keeps a backend alive and hands orders to it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pinxit.backends.interface import PaintEvent, PaintOrder
+from pinxit.backends.interface import Job, PaintEvent, PaintOrder
 from pinxit.errors import BackendUnavailable
 
 
@@ -66,6 +66,10 @@ class Runner(ABC):
                 again from their seeds.
             BackendError: the result is unusable.
         """
+
+    async def give_up(self, jobs: Sequence[Job]) -> None:
+        """As `Backend.give_up`; what is painted in a process of its own has no jobs."""
+        return
 
     @abstractmethod
     async def close(self) -> None:

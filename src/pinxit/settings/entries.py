@@ -143,6 +143,8 @@ class ProviderModel(BaseModel):
     guidance_scale: RangeEntry | None = None
     strength: RangeEntry | None = None
     transparent: bool = False
+    streaming: bool = False
+    """Whether it shows a picture on its way as OpenAI does: `stream` and `partial_images`."""
     edits: bool = False
     mask: bool = False
     max_images: Whole = Field(default=1, ge=1, le=16)

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from time import monotonic
 from urllib.parse import urlsplit
@@ -18,6 +18,8 @@ import structlog
 from pinxit.backends.interface import (
     Asked,
     Backend,
+    Job,
+    JobBegun,
     ModelSpec,
     PaintedFile,
     PaintEvent,
@@ -25,11 +27,14 @@ from pinxit.backends.interface import (
     PaintUsage,
     Progress,
 )
+from pinxit.backends.upstream._events import EventReader
+from pinxit.backends.upstream._jobs import read_job, write_job
 from pinxit.backends.upstream._provider import (
     Again,
     Answer,
     Call,
     Done,
+    Partial,
     Pending,
     Picture,
     Proceed,
@@ -46,8 +51,9 @@ from pinxit.errors import (
     PinxitError,
     StartupError,
 )
-from pinxit.images.decoding import MAX_PAINTED_SIDE
+from pinxit.images.decoding import MAX_PAINTED_SIDE, decode_file
 from pinxit.images.encoding import inspect, is_whole
+from pinxit.images.pixels import Pixels
 from pinxit.images.request import Encoding
 from pinxit.images.size import Size
 from pinxit.network.http import GuardedHttp, RequestFailed
@@ -60,11 +66,18 @@ MIB = 1024 * 1024
 FEW_BYTES = 128 * 1024
 """So many are read sooner than another thread wakes up."""
 _JSON = {"content-type": "application/json"}
-MAX_POLL_FAILURES = 5
-"""How many polls in a row may fail before the job is given up as lost."""
+MAX_TURNED_AWAY = 5
+"""How many polls in a row may be turned away before the job is given up as lost."""
+LEAST_POLL_PAUSE = 0.05
+LONGEST_POLL_PAUSE = 10.0
+"""Seconds between two polls of a provider that does not answer: it is asked less and less often."""
 NOT_OF_THE_JOB = frozenset({401, 402, 403, 404, 405})
 """Statuses of a poll that say nothing of the job."""
 MAX_NUMBER = 2**53
+UNREADABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+"""What the file of a provider raises at an answer that it does not understand."""
+A_WORD_BYTES = 1024
+"""An event that is shorter holds no picture that takes long."""
 DOWNLOAD_TRIES = 3
 CANCEL_SECONDS = 5.0
 
@@ -130,17 +143,18 @@ class UpstreamBackend(Backend):
         await self._http.close()
 
     async def generate(self, order: PaintOrder) -> AsyncGenerator[PaintEvent, None]:
-        """One request for every `per_call` pictures, all at once; each picture comes when its request is done."""
+        """One request for every `per_call` pictures, all at once; each picture comes when its request is done. One that
+        is shown on its way has a request of its own.
+        """
         model = self._models[order.model]
-        places = range(len(order.seeds))
-        batches = [tuple(places[start : start + model.per_call]) for start in places[:: model.per_call]]
-        if len(batches) == 1:
-            async with aclosing(self._paint(order, model, batches[0])) as alone:
-                async for painted in alone:
-                    yield painted
-            return
-        events: asyncio.Queue[PaintEvent | None] = asyncio.Queue()
-        tasks = [asyncio.create_task(_pass_on(self._paint(order, model, batch), events)) for batch in batches]
+        per_call = 1 if order.previews else model.per_call
+        begun = {place for job in order.jobs for place in job.indices}
+        places = [place for place in range(len(order.seeds)) if place not in begun]
+        batches = [tuple(places[start : start + per_call]) for start in range(0, len(places), per_call)]
+        events: asyncio.Queue[PaintEvent | _Announced | None] = asyncio.Queue()
+        stories = [self._paint(_Batch(order, batch, events), model) for batch in batches]
+        stories += [self._resume(_Batch(order, job.indices, events), job) for job in order.jobs]
+        tasks = [asyncio.create_task(story) for story in stories]
         for task in tasks:
             task.add_done_callback(lambda _: events.put_nowait(None))
         try:
@@ -149,6 +163,9 @@ class UpstreamBackend(Backend):
                 event = await events.get()
                 if event is None:
                     under_way -= 1
+                elif isinstance(event, _Announced):
+                    yield event.begun
+                    event.taken.set()
                 else:
                     yield event
             _raise_worst([error for task in tasks if (error := task.exception()) is not None])
@@ -157,36 +174,76 @@ class UpstreamBackend(Backend):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _paint(
-        self, order: PaintOrder, model: UpstreamModel, places: tuple[int, ...]
-    ) -> AsyncGenerator[PaintEvent, None]:
-        """The pictures at these places of the order, by one request."""
-        asked = _deliverable(order.asked, model.spec.capabilities.encodings)
-        part = replace(order, seeds=tuple(order.seeds[place] for place in places), asked=asked)
+    async def _paint(self, batch: "_Batch", model: UpstreamModel) -> None:
+        asked = _deliverable(batch.order.asked, model.spec.capabilities.encodings)
+        part = replace(batch.part, asked=asked)
         async with _Slot(self):
-            for place in places:
-                yield Progress(place, 0, 1)
-            files, done = await self._job(part, model)
-        for place, file in zip(places, files, strict=False):  # if there are fewer, the rest is missed at the end
-            yield replace(file, index=place)
-        yield PaintUsage(done.input_tokens, done.output_tokens, done.cost_micros)
+            for place in batch.places:
+                batch.events.put_nowait(Progress(place, 0, 1))
+            files, done = await self._job(part, model, batch)
+        batch.deliver(files, done)
 
-    async def _job(self, order: PaintOrder, model: UpstreamModel) -> tuple[list[PaintedFile], Done]:
+    async def _resume(self, batch: "_Batch", job: Job) -> None:
+        """Ask for a job of an earlier process. It takes no slot: it is under way, whatever else is."""
+        deadline = monotonic() + self._limits.timeout_seconds
+        try:
+            step = read_job(job.upstream_id, job.state)
+            self._whole_url(step.call.url)
+        except (KeyError, TypeError, ValueError, BackendError) as error:  # the provider has moved
+            raise self._lost() from error
+        for place in batch.places:
+            batch.events.put_nowait(Progress(place, 0, 1))
+        try:
+            done = await self._poll(step, batch.part, deadline, JobBegun(job, is_kept=True))
+            files = await self._files(done, batch.part, deadline)
+        except PinxitError as error:
+            raise self._cleaned(error) from error
+        batch.deliver(files, done)
+
+    async def give_up(self, jobs: Sequence[Job]) -> None:
+        steps = []
+        for job in jobs:
+            with suppress(KeyError, TypeError, ValueError):
+                steps.append(read_job(job.upstream_id, job.state))
+        await asyncio.gather(*(self._cancel(step) for step in steps))
+
+    async def _job(self, order: PaintOrder, model: UpstreamModel, batch: "_Batch") -> tuple[list[PaintedFile], Done]:
         """The request, the polls after it, and the pictures. What the errors of a provider say is cleaned here."""
         deadline = monotonic() + self._limits.timeout_seconds
         try:
             call = await self._build(order, model)
-            step = await self._read(await self._ask(call, deadline), order)
+            if order.previews:
+                step = await self._follow(call, order, batch, deadline)
+            else:
+                step = await self._read(await self._ask(call, deadline), order)
             if isinstance(step, Proceed):
                 step = await self._read(await self._ask(step.call, deadline), order)
             if isinstance(step, Again):
-                step = await self._poll(step, order, deadline)
+                step = await self._poll(step, order, deadline, await self._begin(step, batch))
             if not isinstance(step, Done):
                 raise BackendError(f"The answer of {self._title} names no job to ask for.")
-            pictures = zip(step.pictures, order.seeds, strict=False)
-            return [await self._file(picture, order, seed, deadline) for picture, seed in pictures], step
+            return await self._files(step, order, deadline), step
         except PinxitError as error:
             raise self._cleaned(error) from error
+
+    async def _files(self, done: Done, order: PaintOrder, deadline: float) -> list[PaintedFile]:
+        pictures = zip(done.pictures, order.seeds, strict=False)
+        return [await self._file(picture, order, seed, deadline) for picture, seed in pictures]
+
+    async def _begin(self, step: Again, batch: "_Batch") -> JobBegun | None:
+        """Tell of the job, and go on once that has been heard."""
+        state = write_job(step, self._provider.access.credential)
+        if state is None:
+            log.warning("upstream_job_not_written", backend=self.name, upstream_id=step.upstream_id)
+            return None
+        announced = _Announced(JobBegun(Job(batch.places, step.upstream_id, state)))
+        batch.events.put_nowait(announced)
+        try:
+            await announced.taken.wait()
+        except asyncio.CancelledError:
+            await self._leave(step, announced.begun)
+            raise
+        return announced.begun
 
     async def _build(self, order: PaintOrder, model: UpstreamModel) -> Call:
         """The request, its JSON written; in a thread if there are pictures to be made part of it, which takes long."""
@@ -195,7 +252,8 @@ class UpstreamBackend(Backend):
         return self._build_now(order, model)
 
     def _build_now(self, order: PaintOrder, model: UpstreamModel) -> Call:
-        call = self._provider.build_request(order, model)
+        build = self._provider.stream_request if order.previews else self._provider.build_request
+        call = build(order, model)
         if call.json is None:
             return call
         return replace(call, json=None, content=_dump(call.json), headers={**_JSON, **call.headers})
@@ -210,21 +268,95 @@ class UpstreamBackend(Backend):
             log.warning("upstream_answer_lost", backend=self.name, reason=error.message)
             raise self._lost() from error
 
+    async def _follow(self, call: Call, order: PaintOrder, batch: "_Batch", deadline: float) -> Step:
+        """Send a request that paints and tell what its picture looks like on the way. Who answers at once, without a
+        stream, is understood too. Raises as `_ask`, and what an event says went wrong.
+        """
+        watch = _Watch(batch, order.previews)
+        try:
+            async with aclosing(self._receive(call, deadline)) as pieces:
+                async for piece in pieces:
+                    if not _is_stream(piece):
+                        watch.whole += piece.body
+                        watch.head = piece
+                        continue
+                    for data in watch.reader.feed(piece.body):
+                        if (done := await self._see(data, order, watch)) is not None:
+                            return done
+        except NotReached as error:
+            raise BackendUnavailable(f"{self._title} cannot be reached. Nothing was charged.") from error
+        except AnswerLost as error:
+            log.warning("upstream_stream_lost", backend=self.name, reason=error.message, shown=watch.shown)
+            raise self._lost() from error
+        if watch.head is None:
+            log.warning("upstream_stream_lost", backend=self.name, reason="no picture at its end", shown=watch.shown)
+            raise self._lost()
+        head = watch.head
+        return await self._read(
+            Answer(head.status, head.headers, bytes(watch.whole), self._provider.base64_keys), order
+        )
+
+    def _receive(self, call: Call, deadline: float) -> AsyncGenerator[Received, None]:
+        return self._http.stream(
+            call.method,
+            self._whole_url(call.url),
+            headers={"accept": "text/event-stream, application/json", **self._provider.authorise(), **call.headers},
+            body=call.content,
+            form=call.form,
+            max_answer_bytes=self._limits.max_answer_bytes,
+            seconds=max(0.001, deadline - monotonic()),
+        )
+
+    async def _see(self, data: bytes, order: PaintOrder, watch: "_Watch") -> Done | None:
+        """One event of a stream. What nobody can read is passed over: the picture may come all the same."""
+        try:
+            if len(data) < A_WORD_BYTES:
+                found = self._see_now(data, order)
+            else:
+                found = await asyncio.to_thread(self._see_now, data, order)
+        except (BackendUnavailable, InvalidValue) as error:
+            if watch.shown:  # so work was done, whatever is said of it
+                raise BackendError(error.message) from error
+            raise
+        if isinstance(found, Pixels) and watch.shown < watch.previews:
+            watch.shown += 1
+            watch.batch.events.put_nowait(Progress(watch.batch.places[0], 0, 1, found))
+        return found if isinstance(found, Done) else None
+
+    def _see_now(self, data: bytes, order: PaintOrder) -> Pixels | Done | None:
+        event = Answer(200, {}, data, self._provider.base64_keys)
+        if not _is_json(event):  # the word at the end of some streams, for example
+            return None
+        try:
+            found = self._provider.read_event(event, order)
+            if isinstance(found, Partial):
+                return _pixels(event, found.picture)
+            return None if found is None else self._whole(_checked_done(found), event, order)
+        except UNREADABLE as error:
+            log.warning("upstream_event_not_read", backend=self.name, reason=type(error).__name__)
+            return None
+
     def _lost(self) -> PinxitError:
         if self.is_repeatable:
             return BackendUnavailable(f"{self._title} gave no answer. Nothing was charged.")
         return OutcomeUnknown(f"{self._title} gave no answer: it may have painted. Nothing was charged.")
 
-    async def _poll(self, step: Again, order: PaintOrder, deadline: float) -> Done:
-        """Ask until the job is done. Asking changes nothing, so what fails is asked again."""
-        failures, cost_micros = 0, step.cost_micros
+    async def _poll(self, step: Again, order: PaintOrder, deadline: float, begun: JobBegun | None) -> Done:
+        """Ask until the job is done. Asking changes nothing, so what fails is asked again: by whatever does not answer
+        less and less often until the deadline, by who turns us away a few times.
+        """
+        silences, refusals, cost_micros = 0, 0, step.cost_micros
         try:
-            while failures < MAX_POLL_FAILURES:
-                await asyncio.sleep(step.seconds if self._limits.poll_seconds is None else self._limits.poll_seconds)
+            while refusals < MAX_TURNED_AWAY:
+                await asyncio.sleep(self._pause(step, silences))
                 if monotonic() >= deadline:
                     break
-                after = await self._poll_once(step, order, deadline)
-                failures = failures + 1 if after is None else 0
+                try:
+                    after = await self._poll_once(step, order, deadline)
+                except _TurnedAway:
+                    refusals += 1
+                    continue
+                silences, refusals = (silences + 1, refusals) if after is None else (0, 0)
                 if isinstance(after, Pending):
                     step = replace(step, seconds=step.seconds if after.seconds is None else after.seconds)
                 elif after is not None:
@@ -233,14 +365,20 @@ class UpstreamBackend(Backend):
                         return replace(after, cost_micros=cost_micros)
                     step = after
         except asyncio.CancelledError:
-            await self._cancel(step)
+            await self._leave(step, begun)
             raise
         await self._cancel(step)
         raise self._lost()
 
+    def _pause(self, step: Again, silences: int) -> float:
+        pause = step.seconds if self._limits.poll_seconds is None else self._limits.poll_seconds
+        if not silences:
+            return pause
+        return max(pause, min(LEAST_POLL_PAUSE * 2.0 ** min(silences, 16), LONGEST_POLL_PAUSE))
+
     async def _poll_once(self, step: Again, order: PaintOrder, deadline: float) -> Done | Again | Pending | None:
-        """What is said of the job. None: nothing, for the poll was lost, or not let in, or there is no such job; what
-        became of it is open then.
+        """What is said of the job; None: nothing, for nobody answers. Raises _TurnedAway if the poll was not let in, or
+        there is no such job; what became of it is open then.
         """
         try:
             answer = await self._send(step.call, deadline)
@@ -250,18 +388,23 @@ class UpstreamBackend(Backend):
             return None
         try:
             after = await self._read(answer, order)
-        except (BackendUnavailable, InvalidValue):
+        except (BackendUnavailable, InvalidValue) as error:
             if answer.status in NOT_OF_THE_JOB:
-                return None
+                raise _TurnedAway from error
             raise
         if isinstance(after, Proceed):
             raise BackendError(f"The answer of {self._title} belongs to no job.")
         return after
 
+    async def _leave(self, step: Again, begun: JobBegun | None) -> None:
+        """Nobody listens to us any more: the job is given up, unless somebody else sees to it."""
+        if begun is None or not begun.is_kept:
+            await self._cancel(step)
+
     async def _cancel(self, step: Again) -> None:
         """Tell the provider that nobody wants the job any more; that it does not listen is its own affair."""
         if step.cancel is not None:
-            with suppress(NotReached, AnswerLost):
+            with suppress(NotReached, AnswerLost, BackendError):  # the last: its address is not the provider's any more
                 await asyncio.shield(self._send(step.cancel, monotonic() + CANCEL_SECONDS))
 
     async def _send(self, call: Call, deadline: float) -> Answer:
@@ -304,14 +447,15 @@ class UpstreamBackend(Backend):
             raise BackendError(f"{self._title} answered with status {answer.status}.")
         try:
             step = _checked(self._provider.read_response(answer, order))
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except UNREADABLE as error:
             raise BackendError(f"The answer of {self._title} cannot be read ({type(error).__name__}).") from error
-        if isinstance(step, Done):
-            if not 0 < len(step.pictures) <= len(order.seeds):
-                raise BackendError(f"{self._title} sent {len(step.pictures)} pictures instead of {len(order.seeds)}.")
-            # Decoded here, in the thread that has the answer: the token of a picture is known to its own answer only.
-            return replace(step, pictures=[_decoded(answer, picture) for picture in step.pictures])
-        return step
+        return self._whole(step, answer, order) if isinstance(step, Done) else step
+
+    def _whole(self, done: Done, answer: Answer, order: PaintOrder) -> Done:
+        """With the pictures' bytes, in the thread that has the answer: their tokens are known to their own answer."""
+        if not 0 < len(done.pictures) <= len(order.seeds):
+            raise BackendError(f"{self._title} sent {len(done.pictures)} pictures instead of {len(order.seeds)}.")
+        return replace(done, pictures=[_decoded(answer, picture) for picture in done.pictures])
 
     async def _file(self, picture: Picture, order: PaintOrder, seed: int, deadline: float) -> PaintedFile:
         data = picture.data or await self._download(picture.url, deadline)
@@ -373,6 +517,51 @@ class UpstreamBackend(Backend):
         return error
 
 
+class _TurnedAway(Exception):
+    """A poll was answered with something that says nothing of the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    """A job on its way to whoever listens. `taken`: they have heard of it."""
+
+    begun: JobBegun
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Pictures of an order that are painted together, and where is told of them."""
+
+    order: PaintOrder
+    places: tuple[int, ...]
+    events: "asyncio.Queue[PaintEvent | _Announced | None]"
+
+    @property
+    def part(self) -> PaintOrder:
+        """The order for these pictures alone."""
+        return replace(self.order, seeds=tuple(self.order.seeds[place] for place in self.places), jobs=())
+
+    def deliver(self, files: Sequence[PaintedFile], done: Done) -> None:
+        """If there are fewer than were ordered, the rest is missed at the end."""
+        for place, file in zip(self.places, files, strict=False):
+            self.events.put_nowait(replace(file, index=place))
+        self.events.put_nowait(PaintUsage(done.input_tokens, done.output_tokens, done.cost_micros))
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What has come of a request whose picture is shown on its way."""
+
+    batch: _Batch
+    previews: int
+    shown: int = 0
+    reader: EventReader = field(default_factory=EventReader)
+    head: Received | None = None
+    """Of an answer that is no stream; its body is `whole`."""
+    whole: bytearray = field(default_factory=bytearray)
+
+
 class _Slot:
     """One of the upstream's `max_concurrency`; whoever would wait behind too many, or too long, is turned away."""
 
@@ -400,12 +589,6 @@ class _Slot:
         self._backend._slots.release()
 
 
-async def _pass_on(painted: AsyncGenerator[PaintEvent, None], events: "asyncio.Queue[PaintEvent | None]") -> None:
-    async with aclosing(painted):
-        async for event in painted:
-            events.put_nowait(event)
-
-
 def _in_every_encoding(spec: ModelSpec) -> ModelSpec:
     own = spec.capabilities.encodings
     encodings = (*own, *(encoding for encoding in Encoding if encoding not in own))
@@ -424,14 +607,8 @@ def _checked(step: Step) -> Step:
     TypeError where a provider's file has passed on as a text what is none.
     """
     if isinstance(step, Done):
-        texts = [text for picture in step.pictures for text in (picture.url, picture.base64, picture.revised_prompt)]
-        step = replace(
-            step,
-            input_tokens=_sensible(step.input_tokens) or 0,
-            output_tokens=_sensible(step.output_tokens) or 0,
-            cost_micros=_sensible(step.cost_micros),
-        )
-    elif isinstance(step, Again):
+        return _checked_done(step)
+    if isinstance(step, Again):
         texts = [call.url for call in (step.call, step.cancel) if call is not None]
         step = replace(step, cost_micros=_sensible(step.cost_micros))
     else:
@@ -439,6 +616,19 @@ def _checked(step: Step) -> Step:
     if not all(isinstance(text, str) for text in texts):
         raise TypeError
     return step
+
+
+def _checked_done(done: Done) -> Done:
+    """As `_checked`."""
+    texts = [text for picture in done.pictures for text in (picture.url, picture.base64, picture.revised_prompt)]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return replace(
+        done,
+        input_tokens=_sensible(done.input_tokens) or 0,
+        output_tokens=_sensible(done.output_tokens) or 0,
+        cost_micros=_sensible(done.cost_micros),
+    )
 
 
 def _sensible(number: object) -> int | None:
@@ -450,6 +640,26 @@ def _decoded(answer: Answer, picture: Picture) -> Picture:
         return picture
     data, source = answer.decoded(picture.base64)
     return replace(picture, data=data, base64="", source=source, sha256=hashlib.sha256(data).hexdigest())
+
+
+def _is_json(event: Answer) -> bool:
+    try:
+        return event.json is not None
+    except BackendError:
+        return False
+
+
+def _pixels(event: Answer, picture: Picture) -> Pixels | None:
+    """Of a picture on its way; None if it is none, for that is no loss."""
+    try:
+        return decode_file(_decoded(event, picture).data)
+    except (BackendError, ValueError):
+        return None
+
+
+def _is_stream(piece: Received) -> bool:
+    media_type = piece.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return piece.status == 200 and media_type == "text/event-stream"
 
 
 def _inspected(data: bytes, title: str) -> tuple[Encoding, Size]:

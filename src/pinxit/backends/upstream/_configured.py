@@ -92,6 +92,7 @@ def _spec(model: ProviderModel) -> ModelSpec:
         negative_prompt=model.negative_prompt,
         encodings=tuple(Encoding(name) for name in model.output_formats),
         transparent=model.transparent,
+        streaming=model.streaming,
         edits=model.edits,
         mask=model.mask,
         max_images=model.max_images if model.edits else 0,

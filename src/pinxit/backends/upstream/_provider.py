@@ -44,6 +44,7 @@ __all__ = [
     "Call",
     "Done",
     "Part",
+    "Partial",
     "Pending",
     "Picture",
     "Proceed",
@@ -163,6 +164,13 @@ class Pending:
 Step = Done | Proceed | Again | Pending
 
 
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What the picture looks like so far."""
+
+    picture: Picture
+
+
 class Provider(ABC):
     """One kind of upstream. A new instance is made for each entry under `providers`."""
 
@@ -182,6 +190,8 @@ class Provider(ABC):
     """Whether its pictures have the `asked.encoding` and `asked.compression` already."""
     own_hosts: ClassVar[tuple[str, ...]] = ()
     """Domains that its credential may be sent to besides the base URL's host, over https: for jobs kept elsewhere."""
+    has_jobs: ClassVar[bool] = False
+    """Whether it takes jobs that are asked for: they outlive this process."""
     option_names: ClassVar[frozenset[str]] = frozenset()
     """What may stand under `options` in the configuration."""
 
@@ -224,6 +234,19 @@ class Provider(ABC):
             BackendUnavailable: it surely did no work that is paid.
             BackendError: it did, or says nothing that can be read.
         """
+
+    def stream_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
+        """The request for one picture that is to be shown `order.previews` times on its way: its answer is a stream of
+        server-sent events, or what `read_response` reads. Overridden where models have the capability `streaming`.
+        """
+        return self.build_request(order, model)
+
+    def read_event(self, event: Answer, order: PaintOrder) -> Partial | Done | None:
+        """Read the data of one event; None: it is of no interest. Raises what the event says went wrong.
+
+        A KeyError, IndexError, TypeError or ValueError means that it cannot be read; it is passed over then.
+        """
+        return None
 
     def read_error(self, answer: Answer, order: PaintOrder) -> PinxitError:
         """Read an answer of 400 and above. Overridden where the provider says more than the status does."""

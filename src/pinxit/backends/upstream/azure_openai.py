@@ -68,8 +68,7 @@ class AzureOpenAI(OpenAI):
     def authorise(self) -> Mapping[str, str]:
         return {"api-key": self.access.credential}
 
-    def build_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
-        fields = self.fields(order)
+    def call(self, order: PaintOrder, fields: Mapping[str, Any]) -> Call:
         if order.asked.images:
             return edit_call(self._path(order.model, "edits"), fields, order)
         return Call("POST", self._path(order.model, "generations"), json=fields)

@@ -94,6 +94,7 @@ class BlackForestLabs(Provider):
     )
     base_url = "https://api.bfl.ai/v1"
     credential_variable = "BFL_API_KEY"
+    has_jobs = True
     own_hosts = ("bfl.ai",)
     models: ClassVar = (
         flux_2("flux-2-pro", "FLUX.2 [pro]", 1_764_028_800, "0.03", "0.015", 8),

@@ -96,6 +96,7 @@ class ComfyUI(Provider):
         "https://github.com/Comfy-Org/ComfyUI script_examples/basic_api_example.py (2026-11-22)",
     )
     base_url = "http://127.0.0.1:8188"
+    has_jobs = True
     option_names = frozenset({"workflows", "edit_workflows"})
 
     def __init__(self, access: Access) -> None:

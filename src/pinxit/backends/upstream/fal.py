@@ -107,6 +107,7 @@ class Fal(Provider):
     )
     base_url = "https://queue.fal.run"
     credential_variable = "FAL_KEY"
+    has_jobs = True
     # Prices: https://fal.ai/pricing, as quoted by others on 2026-11-22.
     models: ClassVar = (
         flux(

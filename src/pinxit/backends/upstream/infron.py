@@ -83,6 +83,7 @@ class Infron(Provider):
     base_url = "https://image.onerouter.pro/v1"
     credential_variable = "INFRON_API_KEY"
     base64_keys = ("b64_json",)
+    has_jobs = True
     own_hosts = ("onerouter.pro", "infron.ai")
     models: ClassVar = (
         task("openai/gpt-image-2/text-to-image", "OpenAI's GPT Image 2.", 1_776_729_600, 0.211),

@@ -4,14 +4,31 @@ Special: answers are always base64 and in the format and compression that were a
 within bounds is painted. OpenAI bills by tokens, which the answer counts. The published prices of a picture, which
 leave the tokens of the prompt and of pictures to begin from out, are those of `models`. What has no published price is
 priced as the dearest that it may come to: `auto` as the finest quality, a size without a name as the largest one.
+A picture that is shown on its way has a request of its own, and costs 100 tokens more for each time it is shown.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from pinxit.backends.interface import Capabilities, ModelSpec, PaintOrder, SizeRange
-from pinxit.backends.upstream._openai_dialect import edit_call, read_images, read_openai_error
-from pinxit.backends.upstream._provider import Answer, Call, Provider, Step, UpstreamModel, micros
+from pinxit.backends.upstream._openai_dialect import (
+    edit_call,
+    read_images,
+    read_openai_error,
+    read_stream_event,
+    streamed,
+)
+from pinxit.backends.upstream._provider import (
+    Answer,
+    Call,
+    Done,
+    Partial,
+    Provider,
+    Step,
+    UpstreamModel,
+    micros,
+)
 from pinxit.errors import PinxitError
 from pinxit.images.price import PriceList, PriceRule
 from pinxit.images.request import Encoding
@@ -76,6 +93,7 @@ def gpt_image(
         qualities=dict.fromkeys(usd, 1),
         seed=False,
         transparent=transparent,
+        streaming=True,
         edits=True,
         mask=True,
         max_images=16,
@@ -109,6 +127,7 @@ class OpenAI(Provider):
         "https://developers.openai.com/docs/guides/error-codes (2026-11-22)",
         "https://developers.openai.com/api/docs/pricing (2026-11-22)",
         "openai 3.54.0, types/image_generate_params.py, image_edit_params.py, images_response.py (2026-11-22)",
+        "openai 3.54.0, types/image_gen_stream_event.py, image_edit_stream_event.py (2026-11-22)",
     )
     base_url = "https://api.openai.com/v1"
     credential_variable = "OPENAI_API_KEY"
@@ -143,7 +162,13 @@ class OpenAI(Provider):
         return {**super().authorise(), **named}
 
     def build_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
-        fields = self.fields(order)
+        return self.call(order, self.fields(order))
+
+    def stream_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
+        return self.call(order, streamed(self.fields(order), order))
+
+    def call(self, order: PaintOrder, fields: Mapping[str, Any]) -> Call:
+        """The request with these fields."""
         if order.asked.images:
             return edit_call("/images/edits", fields, order)
         return Call("POST", "/images/generations", json=fields)
@@ -170,6 +195,12 @@ class OpenAI(Provider):
 
     def read_response(self, answer: Answer, order: PaintOrder) -> Step:
         return read_images(answer, cost_micros=self._cost(answer.json.get("usage"), order.model))
+
+    def read_event(self, event: Answer, order: PaintOrder) -> Partial | Done | None:
+        found = read_stream_event(self.title, event)
+        if not isinstance(found, Done):
+            return found
+        return replace(found, cost_micros=self._cost(event.json.get("usage"), order.model))
 
     def read_error(self, answer: Answer, order: PaintOrder) -> PinxitError:
         return read_openai_error(self.title, answer)

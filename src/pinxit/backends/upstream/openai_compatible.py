@@ -18,8 +18,24 @@ from typing import Any
 from urllib.parse import urljoin
 
 from pinxit.backends.interface import PaintOrder
-from pinxit.backends.upstream._openai_dialect import edit_call, read_images, read_openai_error
-from pinxit.backends.upstream._provider import Access, Answer, Call, Picture, Provider, Step, UpstreamModel
+from pinxit.backends.upstream._openai_dialect import (
+    edit_call,
+    read_images,
+    read_openai_error,
+    read_stream_event,
+    streamed,
+)
+from pinxit.backends.upstream._provider import (
+    Access,
+    Answer,
+    Call,
+    Done,
+    Partial,
+    Picture,
+    Provider,
+    Step,
+    UpstreamModel,
+)
 from pinxit.errors import ConfigurationError, PinxitError
 
 RESPONSE_FORMATS = ("b64_json", "url", "none")
@@ -49,7 +65,12 @@ class OpenAICompatible(Provider):
         self._extra = _mapping(access, "extra")
 
     def build_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
-        fields = self.fields(order, model)
+        return self._call(order, self.fields(order, model))
+
+    def stream_request(self, order: PaintOrder, model: UpstreamModel) -> Call:
+        return self._call(order, streamed(self.fields(order, model), order))
+
+    def _call(self, order: PaintOrder, fields: Mapping[str, Any]) -> Call:
         if order.asked.images:
             name = "image" if len(order.asked.images) == 1 else "image[]"
             return edit_call("/images/edits", fields, order, name)
@@ -84,6 +105,12 @@ class OpenAICompatible(Provider):
         done = read_images(answer)
         pictures = [self._whole(picture) for picture in done.pictures[: len(order.seeds)]]
         return replace(done, pictures=pictures)
+
+    def read_event(self, event: Answer, order: PaintOrder) -> Partial | Done | None:
+        found = read_stream_event(self.title, event)
+        if not isinstance(found, Done):
+            return found
+        return replace(found, pictures=[self._whole(picture) for picture in found.pictures])
 
     def read_error(self, answer: Answer, order: PaintOrder) -> PinxitError:
         return read_openai_error(self.title, answer)

@@ -121,6 +121,7 @@ class Replicate(Provider):
     )
     base_url = "https://api.replicate.com/v1"
     credential_variable = "REPLICATE_API_TOKEN"
+    has_jobs = True
     applies_compression = True
     # Prices: https://replicate.com/pricing (2026-10-07); those of FLUX.2 [pro] as quoted by others: 0.015 for a run and
     # for each megapixel of its result, and of its input, which the list here cannot say.

@@ -1,17 +1,23 @@
 """Jobs that are asked for until they are done: what becomes of them when a poll is not answered as it should be."""
 
 import json
+from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
-from reaching import order_of, paint, reaching
+from reaching import files, order_of, paint, reaching
 from simulated_black_forest_labs import SimulatedBlackForestLabs
+from simulated_fal import SimulatedFal
 
-from pinxit.backends.interface import PaintedFile, PaintUsage
-from pinxit.backends.upstream._provider import price_by_megapixel, seed_within
+from pinxit.backends.interface import Job, JobBegun, PaintedFile, PaintUsage
+from pinxit.backends.upstream import _base
+from pinxit.backends.upstream._jobs import MAX_STATE_CHARACTERS, read_job, write_job
+from pinxit.backends.upstream._provider import Again, Call, Part, price_by_megapixel, seed_within
 from pinxit.errors import BackendError, OutcomeUnknown
 from pinxit.images.request import Encoding
 from pinxit.images.size import Size
+from pinxit.runners.checked import paint_checked
 
 MODEL = "flux-2-pro"
 
@@ -33,9 +39,107 @@ class Strange(SimulatedBlackForestLabs):
 async def test_a_poll_that_is_turned_away_leaves_the_outcome_open(status: int):
     server = Strange()
     server.said = status, {"detail": "no"}
-    async with reaching(server) as backend:
+    async with reaching(server, timeout_seconds=0.3 if status >= 500 else 20) as backend:
         with pytest.raises(OutcomeUnknown):
             await paint(backend, order_of(backend, MODEL))
+
+
+class Absent(SimulatedBlackForestLabs):
+    """Hangs up on polls, or answers 503, several times in a row before it is there again."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._left = times
+
+    async def _result(self, request: web.Request) -> web.Response:
+        self._left -= 1
+        if self._left < 0:
+            return await super()._result(request)
+        if self._left % 2:
+            return web.Response(status=503)
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+
+async def test_a_provider_that_is_away_for_a_while_is_asked_until_it_is_back(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_base, "LONGEST_POLL_PAUSE", 0.01)
+    server = Absent(3 * _base.MAX_TURNED_AWAY)
+    async with reaching(server) as backend:
+        assert len(files(await paint(backend, order_of(backend, MODEL)))) == 1
+        assert server.painted == 1
+
+
+async def test_the_pause_between_two_polls_grows_to_its_bound_and_never_falls_below_the_providers():
+    async with reaching(SimulatedBlackForestLabs()) as backend:
+        step = Again(Call("GET", "/"), "a", seconds=0.5)
+        assert [backend._pause(step, silences) for silences in (0, 1, 5, 10_000)] == [0, 0.1, 1.6, 10]
+
+
+CAN_BE_WRITTEN = Again(
+    Call("GET", "/status?id=1", headers={"accept": "text/plain"}),
+    "job 1",
+    0.5,
+    Call("PUT", "/end", json={"a": [1]}),
+    0.0,
+    7,
+)
+CANNOT = (
+    Again(Call("GET", f"/status?key={'k' * 20}"), "a"),
+    Again(Call("GET", "/status", headers={"authorization": f"Bearer {'k' * 20}"}), "a"),
+    Again(Call("GET", "/status"), "a", cancel=Call("POST", "/end", content=b"{}")),
+    Again(Call("GET", "/status"), "a", cancel=Call("POST", "/end", form=(Part("a", "b"),))),
+    Again(Call("GET", "/status"), "a", cancel=Call("POST", "/end", json={1, 2})),
+    Again(Call("GET", "/" + "x" * MAX_STATE_CHARACTERS), "a"),
+)
+
+
+def test_a_job_is_read_as_it_was_written():
+    state = write_job(CAN_BE_WRITTEN, "k" * 20)
+    assert state is not None
+    assert read_job("job 1", json.loads(json.dumps(state))) == CAN_BE_WRITTEN
+
+
+@pytest.mark.parametrize("step", CANNOT)
+def test_neither_a_credential_nor_what_is_no_json_is_written_down(step: Again):
+    assert write_job(step, "k" * 20) is None
+
+
+async def test_who_keeps_a_job_can_leave_it_and_ask_for_it_later():
+    server = SimulatedFal()
+    server.polls_needed = 10**9
+    async with reaching(server) as backend:
+        order = order_of(backend, "fal-ai/flux/schnell", seeds=(7, 8))
+        jobs: list[Job] = []
+        async with aclosing(paint_checked(backend, order)) as events:
+            async for event in events:
+                if isinstance(event, JobBegun):
+                    assert not any(call.path.endswith(f"{event.job.upstream_id}/status") for call in server.calls)
+                    jobs.append(event.job)
+                    event.is_kept = True
+                if len(jobs) == 2:
+                    break
+        assert not any(call.path.endswith("/cancel") for call in server.calls)
+        server.polls_needed = 0
+        found = files(await paint(backend, replace(order, jobs=tuple(jobs))))
+        assert sorted((file.index, file.seed) for file in found) == [(0, 7), (1, 8)]
+        assert sum(call.method == "POST" for call in server.calls) == 2
+        await backend.give_up([jobs[0], Job((1,), "x", {}), replace(jobs[1], state={**jobs[1].state, "cancel": None})])
+        assert sum(call.path.endswith("/cancel") for call in server.calls) == 1
+
+
+async def test_a_job_that_nobody_keeps_is_given_up_by_who_leaves():
+    server = SimulatedFal()
+    server.polls_needed = 10**9
+    async with (
+        reaching(server) as backend,
+        aclosing(paint_checked(backend, order_of(backend, "fal-ai/flux/schnell"))) as events,
+    ):
+        async for event in events:
+            if isinstance(event, JobBegun):
+                break
+        await events.aclose()
+        assert server.calls[-1].path.endswith("/cancel")
 
 
 NOT_READABLE = (
