@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from pinxit.accounts.service import UserService
 from pinxit.catalog.catalog import Catalog
+from pinxit.credentials.service import CredentialService
 from pinxit.generations.service import GenerationService
 from pinxit.health.health import HealthService
 from pinxit.keys.service import KeyService
@@ -45,6 +46,7 @@ class Services:
     usage: UsageService
     users: UserService
     health: HealthService
+    credentials: CredentialService
     now: Callable[[], datetime]
 
 

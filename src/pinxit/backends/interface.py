@@ -132,6 +132,35 @@ class Asked:
     strength: float | None = None
 
 
+class Credential(ABC):
+    """What a backend far away is to be shown instead of its configured credential, for one order."""
+
+    @property
+    @abstractmethod
+    def is_own(self) -> bool:
+        """Whether it is the account's own: what is painted with it is on that account's bill there."""
+
+    @abstractmethod
+    def reveal(self) -> str:
+        """The credential itself, to be sent and forgotten. Raises BackendUnavailable if it is there no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialUse:
+    """How a backend far away is let in at its upstream."""
+
+    is_needed: bool
+    """Whether it lets nobody in without."""
+    is_there: bool
+    """Whether the configuration or the environment has one."""
+    is_fixed: bool
+    """Whether the configuration names it, so that a stored one does not count."""
+    may_be_own: bool
+    """Whether accounts may give one of their own."""
+    variable: str = ""
+    """The environment variable that has it by convention."""
+
+
 @dataclass(frozen=True, slots=True)
 class PaintOrder:
     """What to paint, nothing left open: one picture per seed. `guidance_scale` is None where the model has none.
@@ -162,6 +191,8 @@ class PaintOrder:
     strength: float | None = None
     """How far from the first picture to go, above 0 to 1; only with images. None where the model has none."""
     asked: Asked = Asked()
+    credential: Credential | None = field(default=None, repr=False, compare=False)
+    """Only for backends far away; None: the backend's own."""
 
     def __post_init__(self) -> None:
         pictures = self.images if self.mask is None else (*self.images, self.mask)
@@ -244,6 +275,8 @@ class Backend(ABC):
     """
     is_remote: ClassVar[bool] = False
     """Whether it paints far away: then it is left alone for a while after it has failed repeatedly."""
+    credential_use: CredentialUse | None = None
+    """None: it needs no credential, and heeds none."""
 
     @abstractmethod
     def models(self) -> Sequence[ModelSpec]:

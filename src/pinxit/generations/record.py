@@ -6,6 +6,7 @@ from pinxit.backends.interface import PaintOrder
 from pinxit.catalog.catalog import Catalog
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import BackendUnavailable, ModelNotFound
+from pinxit.generations.access import credential_of
 from pinxit.generations.generation import Generation
 from pinxit.images.request import Delivery, Encoding, ImageRequest
 from pinxit.images.size import Size
@@ -41,6 +42,7 @@ def parameters_of(order: CheckedOrder, *, url_ttl_seconds: float | None) -> dict
         "store": request.store,
         "end_user": request.end_user,
         "url_ttl_seconds": url_ttl_seconds,
+        **credential_of(order),
     }
 
 

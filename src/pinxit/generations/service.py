@@ -21,6 +21,7 @@ from pinxit.catalog.entry import CheckedOrder, Entry, draw_seed
 from pinxit.database.interface import CommitUnknown, Database
 from pinxit.errors import (
     BackendUnavailable,
+    CredentialMissing,
     DeadlineExceeded,
     InvalidValue,
     ModelNotFound,
@@ -32,6 +33,7 @@ from pinxit.errors import (
     StorageUnavailable,
 )
 from pinxit.generations import leases, record, repository
+from pinxit.generations.access import Accesses, Ways
 from pinxit.generations.announcing import NOBODY, Announcer
 from pinxit.generations.ending import Endings, facts_of
 from pinxit.generations.generation import Generation, Load, Status
@@ -133,11 +135,14 @@ class GenerationService:
         announcer: Announcer = NOBODY,
         router: Router,
         once_only: Collection[str] = frozenset(),
+        accesses: Accesses | None = None,
     ) -> None:
         """`runners`: backend name → its runner; `account_limits`: of each account; `tenure`: in whose name orders are
         painted; `url_ttl`: how long a picture's URL opens it, None for ever, unless the key says otherwise;
-        `router`: which backend is asked first; `once_only`: the names of those whose work is not repeatable.
+        `router`: which backend is asked first; `once_only`: the names of those whose work is not repeatable;
+        `accesses`: with whose credential; None: with those that backends have.
         """
+        self._accesses = accesses
         self._database = database
         self._catalog = catalog
         self._moderator = moderator
@@ -227,7 +232,8 @@ class GenerationService:
                 caller.require_model(name, other.id)
             elif not caller.may_use_model(name, other.id):
                 continue
-            with suppress(InvalidValue):  # a model that cannot do this order is none to fall back to
+            # A model that cannot do this order, or that nobody has a credential for, is none to fall back to.
+            with suppress(InvalidValue, CredentialMissing):
                 offers += self._arranged(caller, other, request, first_seed)
         if previews and not offers[0].entry.capabilities.streaming:
             raise InvalidValue(f"{entry.id} has no partial pictures.", param="partial_images", allowed=[0])
@@ -241,13 +247,17 @@ class GenerationService:
 
     def _arranged(self, caller: Caller, entry: Entry, request: ImageRequest, first_seed: int) -> list[CheckedOrder]:
         offers = entry.offers(request, first_seed=first_seed)
-        if len(offers) == 1 and request.routing == ANYWHERE:
-            return offers
-        by_key = {offer.entry.painter: offer for offer in offers}
-        candidates = [candidate_of(offer) for offer in by_key.values()]
+        found: list[Ways] = [(offer,) for offer in offers]
+        if self._accesses is not None:
+            found = self._accesses.ways(caller.account_id, offers)
+        if len(found) == 1 and request.routing == ANYWHERE:
+            return list(found[0])
+        by_key = {candidate_of(ways[0]).key: ways for ways in found}
+        candidates = [candidate_of(ways[0]) for ways in by_key.values()]
         sticky_to = request.end_user or caller.key_id or caller.account_id
         arranged = self._router.arrange(candidates, Sort(entry.sort), request.routing, sticky_to=sticky_to)
-        return [by_key[candidate.key] for candidate in arranged]
+        most = None if request.routing.allow_fallbacks else 1
+        return [offer for candidate in arranged for offer in by_key[candidate.key][:most]]
 
     def _begun_from(self, offers: Sequence[CheckedOrder], pictures: InputPixels) -> list[CheckedOrder]:
         """The offers of backends that can begin from these pictures, which have the size of the first one."""
@@ -700,6 +710,9 @@ class GenerationService:
                     f"The server stopped {taken.attempts} times while this was being painted. Nothing was charged."
                 )
             order = record.restore(generation, self._catalog)
+            if self._accesses is not None:
+                was_own = "credential" in generation.parameters
+                order = self._accesses.again(generation.account_id, order, was_own=was_own)
             attempt = Attempt(taken.attempts + 1, order.entry.backend, tuple(range(order.request.n)))
             work = Work((order,), generation, attempt)
             ticket = self._gate.admit(self._lane_of(order))

@@ -6,7 +6,8 @@ The provider's file says what to send and how to read what comes; here is everyt
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from time import monotonic
@@ -17,6 +18,8 @@ import structlog
 from pinxit.backends.interface import (
     Asked,
     Backend,
+    Credential,
+    CredentialUse,
     ModelSpec,
     PaintedFile,
     PaintEvent,
@@ -42,8 +45,9 @@ from pinxit.errors import (
     BackendUnavailable,
     InvalidValue,
     OutcomeUnknown,
+    OwnCredentialBusy,
+    OwnCredentialFailed,
     PinxitError,
-    StartupError,
 )
 from pinxit.images.decoding import MAX_PAINTED_SIDE
 from pinxit.images.encoding import inspect, is_whole
@@ -95,14 +99,20 @@ class UpstreamBackend(Backend):
         limits: Limits = Limits(),
         is_repeatable: bool = False,
         allowed_networks: tuple[IPv4Network | IPv6Network, ...] = (),
+        credential_use: CredentialUse | None = None,
     ) -> None:
         """`is_repeatable`: its work costs nothing but time; `allowed_networks`: those inside that its pictures may be
-        fetched from.
+        fetched from; `credential_use` None: as its file says, with the credential that it has.
         """
         # Instances differ where classes of other backends do.
         self.name = name  # type: ignore[misc]
         self.is_repeatable = is_repeatable  # type: ignore[misc]
+        self.credential_use = credential_use or _fixed_use(provider)
         self._provider = provider
+        self._shared = self
+        """Whose connections and permits these are."""
+        self._is_own = False
+        """Whether the credential is that of the order's account."""
         self._limits = limits
         self._models = {model.spec.id: model for model in provider.list_models()}
         self._http = PooledHttp(max_connections=limits.max_concurrency, connect_seconds=limits.connect_seconds)
@@ -118,11 +128,6 @@ class UpstreamBackend(Backend):
         return [_in_every_encoding(model.spec) for model in self._models.values()]
 
     async def open(self) -> None:
-        if self._provider.credential_variable and not self._provider.access.credential:
-            raise StartupError(
-                f"The provider {self.name!r} has no credential: set {self._provider.credential_variable}, "
-                f"or `credential` under providers.{self.name}."
-            )
         self._http.open()
 
     async def close(self) -> None:
@@ -130,6 +135,12 @@ class UpstreamBackend(Backend):
 
     async def generate(self, order: PaintOrder) -> AsyncGenerator[PaintEvent, None]:
         """One request for every `per_call` pictures, all at once; each picture comes when its request is done."""
+        if order.credential is not None:
+            async with aclosing(self._let_in_by(order.credential).generate(replace(order, credential=None))) as painted:
+                async for said in painted:
+                    yield said
+            return
+        self._require_credential()
         model = self._models[order.model]
         places = range(len(order.seeds))
         batches = [tuple(places[start : start + model.per_call]) for start in places[:: model.per_call]]
@@ -151,6 +162,24 @@ class UpstreamBackend(Backend):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _let_in_by(self, credential: Credential) -> "UpstreamBackend":
+        """This backend as somebody with another credential sees it, over the same connections, which know nothing of
+        credentials: each request carries its own. Raises BackendUnavailable.
+        """
+        seen = copy(self)
+        seen._provider = self._provider.let_in_by(credential.reveal())
+        seen._is_own = credential.is_own
+        return seen
+
+    def _require_credential(self) -> None:
+        """Raises BackendUnavailable."""
+        variable = self._provider.credential_variable
+        if variable and not self._provider.access.credential:
+            raise BackendUnavailable(
+                f"The provider {self.name!r} has no credential: set {variable}, `credential` under "
+                f"providers.{self.name}, or `pinxit credentials set {self.name}`. Nothing was charged."
+            )
+
     async def _paint(
         self,
         order: PaintOrder,
@@ -160,7 +189,7 @@ class UpstreamBackend(Backend):
     ) -> None:
         asked = _deliverable(order.asked, model.spec.capabilities.encodings)
         part = replace(order, seeds=tuple(order.seeds[place] for place in places), asked=asked)
-        async with _Slot(self):
+        async with _Slot(self._shared):
             for place in places:
                 events.put_nowait(Progress(place, 0, 1))
             files, done = await self._job(part, model)
@@ -296,7 +325,8 @@ class UpstreamBackend(Backend):
 
     def _read_now(self, answer: Answer, order: PaintOrder) -> Step:
         if answer.status >= 400:
-            raise self._provider.read_error(answer, order)
+            error = self._provider.read_error(answer, order)
+            raise _of_own_credential(error, answer.status, self._title) if self._is_own else error
         if answer.status >= 300:
             raise BackendError(f"{self._title} answered with status {answer.status}.")
         try:
@@ -366,6 +396,30 @@ class UpstreamBackend(Backend):
             error.message = error.message.replace(credential, "…")
             error.args = (error.message,)
         return error
+
+
+def _fixed_use(provider: Provider) -> CredentialUse:
+    variable, is_there = provider.credential_variable, bool(provider.access.credential)
+    return CredentialUse(bool(variable), is_there, is_there, bool(variable), variable)
+
+
+def _of_own_credential(error: PinxitError, status: int, title: str) -> PinxitError:
+    """What an answer means that the account's own credential got: that it is turned away says nothing of the provider,
+    and what was said is about that account, not about this server's.
+    """
+    if not isinstance(error, BackendUnavailable) or status >= 500:
+        return error
+    if isinstance(error, BackendBusy):
+        return OwnCredentialBusy(
+            f"{title} has too much to do for your own credential. Nothing was charged.",
+            retry_after_seconds=error.retry_after_seconds,
+        )
+    if status == 402:
+        return OwnCredentialFailed(f"Your own account at {title} is out of credit. Nothing was charged.")
+    if status in (401, 403):
+        return OwnCredentialFailed(f"{title} does not accept your own credential. Nothing was charged.")
+    said = error.message.replace("this server's", "your own").replace("This server's", "Your own")
+    return OwnCredentialFailed(said)
 
 
 class _Slot:

@@ -12,9 +12,10 @@ called in worker threads and may take their time, but must not wait for anything
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from math import log
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pybase64
 
@@ -189,6 +190,12 @@ class Provider(ABC):
         if unknown:
             there = ", ".join(sorted(self.option_names)) or "none"
             raise ConfigurationError(f"{self.name} has no option {unknown[0]!r}. There are: {there}.")
+
+    def let_in_by(self, credential: str) -> Self:
+        """The same provider, shown another credential."""
+        other = copy(self)
+        other.access = replace(self.access, credential=credential)
+        return other
 
     def list_models(self) -> Sequence[UpstreamModel]:
         """The models it has as it is configured."""
