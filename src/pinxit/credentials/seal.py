@@ -25,12 +25,11 @@ _VERSION = "v1"
 
 
 class KeyLost(PinxitError):
-    """This server does not have the key that this credential was sealed with. Bring the key back, or set the credential
-    again."""
+    """This server lacks the key that sealed this credential: bring the key back, or set the credential again."""
 
 
 class SealBroken(PinxitError):
-    """This credential's row was changed by somebody who does not have the key. Set the credential again."""
+    """This credential was changed by somebody without the key: set the credential again."""
 
 
 class KeyRing:
@@ -136,11 +135,15 @@ class Keys:
         return ring
 
     def begin_replacing(self) -> None:
-        """Put a new key before those that there are; those of the settings are left as they are."""
+        """Put a new key before the one that there is, unless an earlier replacement is still to be ended; those of the
+        settings are left as they are.
+        """
         if self.is_given:
             return
         self.ready()
-        self._write([new_key(), *_read_keys(_content(self._own_file), str(self._own_file))][:MAX_KEYS])
+        there = _read_keys(_content(self._own_file), str(self._own_file))
+        if len(there) == 1:
+            self._write([new_key(), *there])
 
     def end_replacing(self) -> None:
         """Forget all keys but the first; those of the settings are left as they are."""

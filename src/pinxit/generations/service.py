@@ -225,7 +225,11 @@ class GenerationService:
         first_seed = draw_seed() if request.seed is None else request.seed
         entry = self._catalog.resolve(request.model)
         caller.require_model(request.model, entry.id)
-        offers = self._arranged(caller, entry, request, first_seed)
+        missing: CredentialMissing | None = None
+        try:
+            offers = self._arranged(caller, entry, request, first_seed)
+        except CredentialMissing as error:  # the models to fall back to may do without
+            offers, missing = [], error
         for name in request.fallback_models or entry.fallback_models:
             other = self._resolve_fallback(name)
             if name in request.fallback_models:
@@ -235,6 +239,8 @@ class GenerationService:
             # A model that cannot do this order, or that nobody has a credential for, is none to fall back to.
             with suppress(InvalidValue, CredentialMissing):
                 offers += self._arranged(caller, other, request, first_seed)
+        if missing is not None and not offers:
+            raise missing
         if previews and not offers[0].entry.capabilities.streaming:
             raise InvalidValue(f"{entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         return offers
