@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, select
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.credentials.model import StoredCredential
+from pinxit.database.tables import accounts
 from pinxit.database.tables import provider_credentials as table
 from pinxit.errors import Conflict
 
@@ -15,6 +16,10 @@ def list_changed(connection: Connection, since: datetime | None) -> list[StoredC
     """Those set, sealed anew or removed at `since` or later; None: all that have not been removed."""
     query = select(table).where(table.c.sealed.is_not(None) if since is None else table.c.changed_at >= since)
     return [_from_row(row) for row in connection.execute(query)]
+
+
+def has_account(connection: Connection, account_id: str) -> bool:
+    return connection.execute(select(accounts.c.id).where(accounts.c.id == account_id)).first() is not None
 
 
 def list_of(connection: Connection, account_id: str | None) -> list[StoredCredential]:

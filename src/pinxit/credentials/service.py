@@ -169,6 +169,10 @@ class CredentialService:
         """An account's own, or the house's, by provider. Raises StorageUnavailable."""
         return await self._database.read(partial(repository.list_of, account_id=account_id))
 
+    async def has_account(self, account_id: str) -> bool:
+        """Whether there is such an account. Raises StorageUnavailable."""
+        return await self._database.read(partial(repository.has_account, account_id=account_id))
+
     def is_readable(self, stored: StoredCredential) -> bool:
         """Whether this server has the key for it."""
         try:

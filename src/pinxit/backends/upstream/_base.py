@@ -70,6 +70,7 @@ NOT_OF_THE_JOB = frozenset({401, 402, 403, 404, 405})
 MAX_NUMBER = 2**53
 DOWNLOAD_TRIES = 3
 CANCEL_SECONDS = 5.0
+TRY_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,22 @@ class UpstreamBackend(Backend):
                 f"The provider {self.name!r} has no credential: set {variable}, `credential` under "
                 f"providers.{self.name}, or `pinxit credentials set {self.name}`. Nothing was charged."
             )
+
+    async def try_credential(self, credential: Credential | None) -> bool | None:
+        """Whether the provider lets in who shows it (None: the backend's own), without painting; None: it has no way to
+        say so that costs nothing. Raises BackendUnavailable if it gives no answer.
+        """
+        call = self._provider.free_call
+        if call is None:
+            return None
+        seen = self if credential is None else self._let_in_by(credential)
+        try:
+            answer = await seen._send(call, monotonic() + TRY_SECONDS)
+        except (NotReached, AnswerLost) as error:
+            raise BackendUnavailable(f"{self._title} gave no answer.") from error
+        if answer.status in (400, 401, 403) or answer.status < 400:  # Google turns wrong keys away with 400
+            return answer.status < 400
+        raise BackendUnavailable(f"{self._title} answered with status {answer.status}.")
 
     async def _paint(
         self,

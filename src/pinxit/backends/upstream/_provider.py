@@ -179,6 +179,8 @@ class Provider(ABC):
     """Whether its pictures have the `asked.encoding` and `asked.compression` already."""
     own_hosts: ClassVar[tuple[str, ...]] = ()
     """Domains that its credential may be sent to besides the base URL's host, over https: for jobs kept elsewhere."""
+    free_call: ClassVar[Call | None] = None
+    """A request that costs nothing and is answered below 400 only to who may paint; None: there is none."""
     option_names: ClassVar[frozenset[str]] = frozenset()
     """What may stand under `options` in the configuration."""
 
