@@ -24,7 +24,7 @@ __all__ = ["_quick_passwords"]
 
 pytestmark = pytest.mark.system("chromium")
 
-PAGES = ("playground", "gallery", "models", "keys", "people", "profile")
+PAGES = ("playground", "gallery", "models", "keys", "credentials", "people", "profile")
 
 
 @pytest.fixture
