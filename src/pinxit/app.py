@@ -34,14 +34,17 @@ from pinxit.api.rations import RATE_HEADERS
 from pinxit.api.routes import hot_routes, router
 from pinxit.api.shell import Shell
 from pinxit.backends import registry
-from pinxit.backends.interface import Backend
+from pinxit.backends.interface import Backend, CredentialUse
 from pinxit.backends.upstream._configured import build_providers, price_list
 from pinxit.catalog.catalog import Catalog, ConfiguredBackend, ConfiguredModel
 from pinxit.console.routes import console_routes
+from pinxit.credentials.seal import KEY_FILE, Keys
+from pinxit.credentials.service import CredentialService
 from pinxit.database.interface import Database
 from pinxit.database.opening import open_database
 from pinxit.errors import ConfigurationError, PinxitError
 from pinxit.generations import repository as orders
+from pinxit.generations.access import Accesses
 from pinxit.generations.announcing import Announcer, Record
 from pinxit.generations.generation import Generation, Status
 from pinxit.generations.leases import COMMAND, SERVER, Tenure
@@ -129,6 +132,7 @@ class House:
         """Look after what an earlier process left, and let the painters load behind us."""
         now = utc_now()
         await self.database.write(lambda connection: accounts.ensure_default(connection, now))
+        await self.services.credentials.start()
         await self.services.generations.start()
         if self.is_server:
             await self.deliverer.start(is_alone=self.is_alone)
@@ -158,6 +162,7 @@ class House:
             runners[backend.name] = _runner(backend, fresh)
             await runners[backend.name].start()
         self.traits.become(backends)
+        self.services.credentials.become(credential_uses(backends))
         self.services.catalog.become(catalog)
         for runner in gone:
             leaving = asyncio.create_task(_close_when_idle(runner))
@@ -177,6 +182,7 @@ class House:
         if self._bookkeeping is not None:
             self._bookkeeping.cancel()
             await asyncio.wait([self._bookkeeping])
+        await self.services.credentials.close()
         if self._proving is not None:
             await self._proving
         self.services.library.close()
@@ -256,6 +262,8 @@ def build(
     runners = {backend.name: shared.get(backend.name) or _runner(backend, settings) for backend in painters}
     traits = Traits(painters)
     router = Router(monotonic, remote=traits.remote.__contains__)
+    credentials = CredentialService(database, credential_keys(settings), now=utc_now)
+    credentials.become(credential_uses(painters))
     generations = GenerationService(
         database=database,
         catalog=catalog,
@@ -271,6 +279,7 @@ def build(
         url_ttl=None if settings.url_ttl_seconds is None else timedelta(seconds=settings.url_ttl_seconds),
         router=router,
         once_only=traits.once_only,
+        accesses=Accesses(credentials, fee_percent=settings.byok_fee_percent),
         announcer=Announcer(_recorder(settings, library.urls), deliverer.wake),
     )
     services = Services(
@@ -289,6 +298,7 @@ def build(
         credits=CreditService(database, now=utc_now),
         accounts=Directory(database),
         router=router,
+        credentials=credentials,
         now=utc_now,
     )
     return House(
@@ -375,6 +385,21 @@ def all_backends(settings: Settings) -> list[Backend]:
     if taken:
         raise ConfigurationError(f"providers.{min(taken)}: an installed backend has this name; choose another.")
     return [*installed, *build_providers(settings.providers, os.environ)]
+
+
+def credential_keys(settings: Settings) -> Keys:
+    """What stored credentials are sealed with. Raises ConfigurationError, StartupError."""
+    text = settings.credentials_key
+    return Keys(
+        settings.data_dir / KEY_FILE,
+        text=None if text is None else text.get_secret_value(),
+        file=settings.credentials_key_file,
+    )
+
+
+def credential_uses(backends: Sequence[Backend]) -> dict[str, CredentialUse | None]:
+    """By the backends' names."""
+    return {backend.name: backend.credential_use for backend in backends}
 
 
 def build_catalog(settings: Settings, backends: Sequence[Backend]) -> Catalog:

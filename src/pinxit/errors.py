@@ -12,7 +12,8 @@ into an HTTP status and a wire `type`. An error that is not a `PinxitError` is a
     │   └── BudgetExceeded
     ├── RateLimited
     ├── PermissionDenied
-    │   └── UrlExpired
+    │   ├── UrlExpired
+    │   └── CredentialMissing     nobody has one for the upstream
     ├── NotFound
     │   └── ModelNotFound
     ├── MethodNotAllowed
@@ -27,7 +28,9 @@ into an HTTP status and a wire `type`. An error that is not a `PinxitError` is a
     ├── Overloaded                no room now, try again
     ├── StorageUnavailable        disk or database cannot keep what they promise
     ├── BackendUnavailable        the painter cannot paint now, and has not
-    │   └── BackendBusy           it has too much to do
+    │   ├── BackendBusy           it has too much to do
+    │   └── OwnCredentialFailed   the upstream does not serve the account's own credential
+    │       └── OwnCredentialBusy
     ├── DeadlineExceeded          the order's own deadline
     ├── OrderCancelled
     ├── BackendError              the painter answered nonsense
@@ -102,6 +105,10 @@ class PermissionDenied(PinxitError):
 
 class UrlExpired(PermissionDenied):
     """This URL has expired. Ask for the picture again to get a new one."""
+
+
+class CredentialMissing(PermissionDenied):
+    """This server has no credential for the provider of this model: give one of your own."""
 
 
 class NotFound(PinxitError):
@@ -183,6 +190,14 @@ class BackendUnavailable(PinxitError):
 
 class BackendBusy(BackendUnavailable):
     """The painter has too much to do at the moment. Nothing was charged."""
+
+
+class OwnCredentialFailed(BackendUnavailable):
+    """The provider does not accept your own credential. Nothing was charged."""
+
+
+class OwnCredentialBusy(OwnCredentialFailed):
+    """The provider has too much to do for your own credential. Nothing was charged."""
 
 
 class DeadlineExceeded(PinxitError):

@@ -24,7 +24,14 @@ __all__ = ["_quick_passwords"]
 
 pytestmark = pytest.mark.system("chromium")
 
-PAGES = ("playground", "gallery", "models", "keys", "people", "profile")
+PAGES = ("playground", "gallery", "models", "keys", "credentials", "people", "profile")
+
+
+@pytest.fixture
+async def front(make_front: MakeFront) -> Front:
+    """With a provider that there are credentials for."""
+    studio = {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", "models": ["gpt-image-1-mini"]}
+    return await make_front(providers={"studio": studio})
 
 
 @pytest.fixture
@@ -135,10 +142,11 @@ async def test_every_page_is_readable(front: Front, browser: Browser, address: s
     for path in (*PAGES, f"keys/{key.id}"):
         await window.open(f"{address}/console/{path}")
         assert await window.violations() == [], path
-        for dialog in ("create", "invite"):
+        for dialog in ("create", "invite", "own-1", "server-1"):
             if await window.page.locator(f"[data-opens={dialog}]").count():
                 await window.page.locator(f"[data-opens={dialog}]").first.click()
                 assert await window.violations() == [], f"{path}: {dialog}"
+                await window.page.keyboard.press("Escape")
         assert not await window.is_wider_than_the_window(), path
     assert window.complaints == []
     await window.open(f"{address}/console/nowhere")

@@ -13,6 +13,7 @@ from simulated_world import Fate, World
 from sqlalchemy import Connection
 
 from pinxit.backends.interface import (
+    Credential,
     Job,
     JobBegun,
     PaintedImage,
@@ -291,7 +292,7 @@ class FarRunner(SimulatedRunner):
             seed = order.seeds[index]
             yield PaintedImage(index, seed, paint(order.prompt, seed, order.size.width, order.size.height))
 
-    async def give_up(self, jobs: Sequence[Job]) -> None:
+    async def give_up(self, jobs: Sequence[Job], credential: Credential | None = None) -> None:
         for job in jobs:
             self._world.trace.note(f"{job.upstream_id} is given up")
 

@@ -3,15 +3,21 @@
 import json
 from pathlib import Path
 
+import httpx2
 import pytest
+from aiohttp import web
 from logged import Log
 
 from asgi import Answer, call
 from front import Front, MakeFront
+from pinxit.accounts import DEFAULT_ACCOUNT
+from pinxit.accounts.user import Role
+from pinxit.database.tables import generations
 from pinxit.errors import BackendError
 from pinxit.keys.model import Scope
+from pinxit.routing import router
 from pinxit.testing.fake_backend import FakeBackend
-from visitor import PASSWORD, Visitor
+from visitor import PASSWORD, Visitor, visitor_as
 
 JSON = (b"content-type", b"application/json")
 
@@ -155,3 +161,59 @@ async def test_the_console_keeps_its_secrets(log: Log, front: Front) -> None:
     assert "user_joined" in text
     for secret in (first, PASSWORD, "a wrong password 123", visitor.session, await visitor.csrf(), "token="):
         assert secret not in text
+
+
+async def test_credentials_of_providers_are_nowhere(
+    log: Log, make_front: MakeFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of accounts and the house's, stored and configured: also where a provider repeats what it was shown."""
+    monkeypatch.setattr(router, "_RETRY_RESERVE", 0.0)  # no repeats, which take two seconds each
+    configured, house, own = (f"canary-{whose}-0123456789-abcdefghij" for whose in ("configured", "house", "own"))
+    shown: list[str] = []
+
+    async def careless(request: web.Request) -> web.Response:
+        shown.append(request.headers["authorization"].removeprefix("Bearer "))
+        message = f"Incorrect API key provided: {request.headers['authorization']}"
+        error = {"message": message, "type": "invalid_request_error", "param": shown[-1], "code": None}
+        return web.json_response({"error": error}, status=(await request.json())["n"] + 400)
+
+    app = web.Application()
+    app.add_routes([web.post("/v1/images/generations", careless)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        entry = {
+            "kind": "openai",
+            "base_url": f"http://127.0.0.1:{runner.addresses[0][1]}/v1",
+            "models": ["gpt-image-2"],
+        }
+        providers = {"studio": entry, "fixed": {**entry, "credential": configured}}
+        front = await make_front(providers=providers, log_level="debug")
+        visitor = await visitor_as(front, "ada", Role.ADMIN, DEFAULT_ACCOUNT)
+        pages = [await visitor.post("/console/credentials/server/studio", credential=house)]
+        answers = [await order(front, provider, n) for n in (1, 2, 4) for provider in ("studio", "fixed")]
+        pages.append(await visitor.post("/console/credentials/own/studio", credential=own))
+        pages.append(await visitor.post("/console/credentials/own/fixed", credential=f"{own}\nx-evil: 1"))
+        answers += [await order(front, "studio", n) for n in (1, 2, 4)]
+        for path in ("credentials", "health", "requests", "usage", "profile"):
+            pages.append(await visitor.get(f"/console/{path}"))
+        for path in ("generations", "models", "usage"):
+            answers.append(await front.client.get(f"/v1/{path}", headers=front.authorization))
+        assert answers[-4].status_code == 422  # the provider's own words are passed on there
+        assert "Incorrect API key provided: Bearer …" in answers[-4].json()["error"]["message"]
+        assert set(shown) == {configured, house, own}
+        assert {answer.status_code for answer in pages} == {200, 303, 422}
+        said = log.getvalue() + "".join(answer.text for answer in (*pages, *answers))
+        said += json.dumps([list(map(str, row)) for row in await front.rows(generations)])
+        folder = front.house.services.settings.data_dir
+        for canary in (configured, house, own):
+            assert canary not in said
+            assert_not_in_files(canary, folder)
+        assert (folder / "credentials.key").read_text().strip() not in said
+    finally:
+        await runner.cleanup()
+
+
+async def order(front: Front, provider: str, n: int) -> httpx2.Response:
+    return await front.generate(model=f"{provider}/gpt-image-2", size="1024x1024", n=n)

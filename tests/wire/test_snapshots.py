@@ -245,6 +245,16 @@ async def test_error_of_an_expired_url(make_wire: MakeWire, monkeypatch: pytest.
     snapshot.check("error_url_expired", await wire.client.get(url))
 
 
+async def test_a_model_that_nobody_has_a_credential_for(make_wire: MakeWire):
+    studio = {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", "models": ["gpt-image-1-mini"]}
+    wire = await make_wire(providers={"studio": studio})
+    snapshot.check("error_credential_error", await wire.generate(model="studio/gpt-image-1-mini", size="1024x1024"))
+    assert (await get(wire, "/v1/models/studio/gpt-image-1-mini")).json()["credential"] == "missing"
+    await wire.house.services.credentials.set("studio", "own-credential-0123456789", account_id="acct_default")
+    listed = (await get(wire, "/v1/models")).json()["data"]
+    assert [model.get("credential") for model in listed] == [None, "own"]
+
+
 async def test_error_of_an_unwanted_word(make_wire: MakeWire):
     wire = await make_wire(moderation_words=("sea monster",))
     snapshot.check("error_content_policy_violation", await wire.generate(prompt="a Sea Monster"))

@@ -11,6 +11,7 @@ from starlette.types import Scope
 from pinxit.accounts.directory import Directory
 from pinxit.accounts.service import UserService
 from pinxit.catalog.catalog import Catalog
+from pinxit.credentials.service import CredentialService
 from pinxit.generations.service import GenerationService
 from pinxit.health.health import HealthService
 from pinxit.keys.service import KeyService
@@ -51,6 +52,7 @@ class Services:
     credits: CreditService
     accounts: Directory
     router: Router
+    credentials: CredentialService
     now: Callable[[], datetime]
 
 

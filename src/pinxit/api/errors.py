@@ -16,6 +16,8 @@ STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
     errors.BudgetExceeded: (402, "insufficient_credits"),
     errors.PermissionDenied: (403, "permission_error"),
     errors.UrlExpired: (403, "url_expired"),
+    errors.CredentialMissing: (403, "credential_error"),
+    errors.OwnCredentialFailed: (403, "credential_error"),
     errors.NotFound: (404, "not_found_error"),
     errors.ModelNotFound: (404, "model_not_found"),
     errors.MethodNotAllowed: (405, "method_not_allowed"),
@@ -28,6 +30,7 @@ STATUS_AND_TYPE: dict[type[errors.PinxitError], tuple[int, str]] = {
     errors.ContentPolicyViolation: (422, "content_policy_violation"),
     errors.IdempotencyMismatch: (422, "idempotency_error"),
     errors.RateLimited: (429, "rate_limit_error"),
+    errors.OwnCredentialBusy: (429, "rate_limit_error"),
     errors.HeadersTooLarge: (431, "headers_too_large"),
     errors.BackendError: (502, "upstream_error"),
     errors.OutcomeUnknown: (504, "upstream_timeout"),
@@ -99,6 +102,6 @@ def _headers(error: errors.PinxitError) -> list[tuple[str, str]]:
     if isinstance(error, _CLOSES):
         headers.append(("connection", "close"))
     wait = getattr(error, "retry_after_seconds", None)
-    if wait is not None:
+    if wait is not None and type(error) is not errors.OwnCredentialFailed:  # which waiting does not mend
         headers += [("retry-after", str(math.ceil(wait))), ("retry-after-ms", str(math.ceil(wait * 1000)))]
     return headers

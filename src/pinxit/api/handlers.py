@@ -19,6 +19,7 @@ from pinxit.api.fields import Fields, page_of, texts
 from pinxit.api.heartbeat import with_heartbeat
 from pinxit.api.images import terms
 from pinxit.api.rations import read_budgets, read_limits
+from pinxit.catalog.entry import Entry
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.images.request import Delivery
 from pinxit.keys.model import Caller, KeyOptions, Scope
@@ -65,13 +66,27 @@ class Handlers:
 
     async def list_models(self, caller: Caller) -> dict[str, Any]:
         entries = [entry for entry in self._services.catalog.list() if _may_see(caller, entry.id, entry.aliases)]
-        return {"object": "list", "data": [shapes.model(entry) for entry in entries]}
+        shown = [{**shapes.model(entry), **self._credential(entry, caller)} for entry in entries]
+        return {"object": "list", "data": [model for model in shown if model.get("credential") != "missing"]}
 
     async def get_model(self, caller: Caller, model: str) -> dict[str, Any]:
         entry = self._services.catalog.resolve(model)
         caller.require_model(model, entry.id)
         catalog, known = self._services.catalog, terms(self._services.settings, caller.key)
-        return {**shapes.model(entry), **shapes.request_schemas(entry, known, catalog)}
+        return {
+            **shapes.model(entry),
+            **self._credential(entry, caller),
+            **shapes.request_schemas(entry, known, catalog),
+        }
+
+    def _credential(self, entry: Entry, caller: Caller) -> dict[str, str]:
+        """`own`: the account's own is used, `missing`: nobody has one; nothing where it is the house's affair."""
+        backends = [painter.backend for painter in (entry, *entry.others)]
+        found = [self._services.credentials.find(backend, caller.account_id) for backend in backends]
+        if any(access is not None and access.own is not None for access in found):
+            return {"credential": "own"}
+        is_there = any(access is None or access.has_house for access in found)
+        return {} if is_there else {"credential": "missing"}
 
     # --- images and generations ---
 
@@ -221,13 +236,20 @@ class Handlers:
             name: {"status": runner.state.status.value, "reason": runner.state.reason}
             for name, runner in self._services.runners.items()
         }
+        for name in backends:
+            if not self._services.credentials.has_house(name):
+                backends[name] = {"status": Status.FAILED.value, "reason": f"There is no credential for {name}."}
         is_ready = self._is_ready()
         content = {"status": "ready" if is_ready else "starting", "version": __version__, "backends": backends}
         return JSONResponse(content, status_code=200 if is_ready else 503)
 
     def _is_ready(self) -> bool:
         """Whether the default model can be painted; if it cannot and is not about to, whether any can."""
-        states = {name: runner.state.status for name, runner in self._services.runners.items()}
+        services = self._services
+        states = {
+            name: runner.state.status if services.credentials.has_house(name) else Status.FAILED
+            for name, runner in services.runners.items()
+        }
         default = self._services.catalog.default
         usual = [states.get(entry.backend, Status.FAILED) for entry in (default, *default.others)]
         if Status.READY in usual or Status.STARTING in usual:

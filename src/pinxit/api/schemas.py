@@ -166,6 +166,12 @@ _MODEL: dict[str, Schema] = {
     ),
     "capabilities": _ref("Capabilities"),
 }
+_CREDENTIAL: dict[str, Schema] = {
+    "credential": {
+        **_enum("own", "missing"),
+        "description": "Whose credential its provider is shown, where that is not simply the server's affair.",
+    }
+}
 
 _GENERATION: dict[str, Schema] = {
     "id": STRING,
@@ -310,9 +316,10 @@ SCHEMAS: dict[str, Schema] = {
             "strength": _nullable(_RANGE),
         }
     ),
-    "Model": _object(_MODEL),
+    "Model": _object({**_MODEL, **_CREDENTIAL}, required=list(_MODEL)),
     "ModelWithSchema": _object(
-        {**_MODEL, "request_schema": {"type": "object"}, "edit_schema": _nullable({"type": "object"})}
+        {**_MODEL, "request_schema": {"type": "object"}, "edit_schema": _nullable({"type": "object"}), **_CREDENTIAL},
+        required=[*_MODEL, "request_schema", "edit_schema"],
     ),
     "ModelList": _object({"object": {"const": "list"}, "data": _array(_ref("Model"))}),
     "Image": _object(

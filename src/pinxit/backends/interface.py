@@ -132,6 +132,35 @@ class Asked:
     strength: float | None = None
 
 
+class Credential(ABC):
+    """What a backend far away is to be shown instead of its configured credential, for one order."""
+
+    @property
+    @abstractmethod
+    def is_own(self) -> bool:
+        """Whether it is the account's own: what is painted with it is on that account's bill there."""
+
+    @abstractmethod
+    def reveal(self) -> str:
+        """The credential itself, to be sent and forgotten. Raises BackendUnavailable if it is there no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialUse:
+    """How a backend far away is let in at its upstream."""
+
+    is_needed: bool
+    """Whether it lets nobody in without."""
+    is_there: bool
+    """Whether the configuration or the environment has one."""
+    is_fixed: bool
+    """Whether the configuration names it, so that a stored one does not count."""
+    may_be_own: bool
+    """Whether accounts may give one of their own."""
+    variable: str = ""
+    """The environment variable that has it by convention."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Work far away that goes on without us. `indices`: the order's pictures that come of it; `state`: what its backend
@@ -175,6 +204,8 @@ class PaintOrder:
     asked: Asked = Asked()
     jobs: tuple[Job, ...] = ()
     """Under way since an earlier process: their pictures are asked for there, and only the others are painted."""
+    credential: Credential | None = field(default=None, repr=False, compare=False)
+    """Only for backends far away; None: the backend's own."""
 
     def __post_init__(self) -> None:
         pictures = self.images if self.mask is None else (*self.images, self.mask)
@@ -273,6 +304,8 @@ class Backend(ABC):
     """
     is_remote: ClassVar[bool] = False
     """Whether it paints far away: then it is left alone for a while after it has failed repeatedly."""
+    credential_use: CredentialUse | None = None
+    """None: it needs no credential, and heeds none."""
 
     @abstractmethod
     def models(self) -> Sequence[ModelSpec]:
@@ -300,8 +333,10 @@ class Backend(ABC):
             BackendError: it did, and the result is unusable; OutcomeUnknown: it may have, the answer was lost.
         """
 
-    async def give_up(self, jobs: Sequence[Job]) -> None:
-        """Tell those who paint them that nobody wants these jobs any more. Whether they listen is their own affair."""
+    async def give_up(self, jobs: Sequence[Job], credential: Credential | None = None) -> None:
+        """Tell those who paint them that nobody wants these jobs any more, as whoever ordered them; None: the backend's
+        own credential. Whether they listen is their own affair.
+        """
         return
 
     @abstractmethod

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pinxit import __version__
-from pinxit.cli import accounts, config, fsck, generate, keys, models, providers, serve, usage, webhooks
+from pinxit.cli import accounts, config, credentials, fsck, generate, keys, models, providers, serve, usage, webhooks
 from pinxit.errors import PinxitError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command(name="fsck")(fsck.fsck)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(credentials.app, name="credentials")
 app.add_typer(config.app, name="config")
 
 

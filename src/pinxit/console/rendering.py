@@ -130,6 +130,7 @@ _PAGES = (
     ("/console/requests", "Requests", "list"),
     ("/console/credits", "Credits", "coins"),
     ("/console/webhooks", "Webhooks", "hook"),
+    ("/console/credentials", "Credentials", "lock"),
 )
 _OF_ADMINS = (("/console/people", "People", "people"), ("/console/health", "Health", "pulse"))
 

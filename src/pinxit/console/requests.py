@@ -31,6 +31,7 @@ FACTS = {
     "output_format": "Format",
     "num_inference_steps": "Steps",
     "guidance_scale": "Guidance",
+    "credential": "Credential",
 }
 """Of an order's parameters, what a reader of the log may want to know; not what was asked for in words."""
 INTERNAL = "internal_error"

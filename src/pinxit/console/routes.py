@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pinxit.api.context import Services
+from pinxit.console.credentials import Credentials
 from pinxit.console.credits import CreditPages
 from pinxit.console.door import Door, For, Handler
 from pinxit.console.entrance import Entrance
@@ -32,6 +33,7 @@ def console_routes(services: Services) -> list[BaseRoute]:
     playground, gallery = Playground(pages), Gallery(pages)
     usage, requests, webhooks, health = UsagePages(pages), Requests(pages), Webhooks(pages), HealthPage(pages)
     credit_pages = CreditPages(pages)
+    credentials = Credentials(pages)
     entrance, people, keys, models = Entrance(pages), People(pages), Keys(pages), Models(pages, static)
 
     async def static_file(request: Request) -> Response:
@@ -94,6 +96,11 @@ def console_routes(services: Services) -> list[BaseRoute]:
         post("/console/webhooks/{webhook_id:id}", webhooks.change, For.USERS),
         post("/console/webhooks/{webhook_id:id}/{action}", webhooks.act, For.USERS),
         post("/console/webhooks/{webhook_id:id}/deliveries/{delivery_id:id}/replay", webhooks.replay, For.USERS),
+        get("/console/credentials", credentials.show, For.USERS),
+        post("/console/credentials/own/{provider}", credentials.set_own, For.USERS),
+        post("/console/credentials/own/{provider}/remove", credentials.remove_own, For.USERS),
+        post("/console/credentials/server/{provider}", credentials.set_house, For.ADMINS),
+        post("/console/credentials/server/{provider}/remove", credentials.remove_house, For.ADMINS),
         get("/console/health", health.show, For.ADMINS),
         post("/console/health/try", health.try_again, For.ADMINS),
         get("/console/people", people.show, For.ADMINS),

@@ -61,10 +61,13 @@ class _Compiled:
         names: list[str] = compiled.positiontup if compiled.positional else list(compiled.binds)
         self._is_positional: bool = compiled.positional
         binds = [(name, compiled.binds[name]) for name in names]
+        self._required = len({name for name, bind in binds if bind.required})
         self._parts = [(name, _processor(bind, dialect), bind.required, bind.effective_value) for name, bind in binds]
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
-        """As the driver wants them. Raises KeyError if one is missing."""
+        """As the driver wants them. Raises KeyError unless each has a value, and each value one."""
+        if len(values) != self._required:
+            raise KeyError(f"Values for {sorted(values)} do not fit {self.sql}")
         found = []
         for name, process, is_required, usual in self._parts:
             value = values[name] if is_required else usual

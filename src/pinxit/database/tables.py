@@ -369,3 +369,26 @@ failed_sign_ins = Table(
     Column("failed_at", Timestamp, nullable=False, index=True),
     Column("wait_until", Timestamp, nullable=False),
 )
+
+provider_credentials = Table(
+    "provider_credentials",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, nullable=False),  # its name in the configuration
+    Column("account_id", Text, ForeignKey("accounts.id")),  # NULL: the house's own
+    Column("sealed", Text),  # see credentials/seal.py; NULL: it was removed
+    Column("hint", Text, nullable=False),  # its last characters
+    Column("may_fall_back", Boolean, nullable=False),  # to the house's, when this one is not accepted
+    Column("created_by", Text),
+    Column("created_at", Timestamp, nullable=False),  # when this value was set
+    Column("changed_at", Timestamp, nullable=False, index=True),  # also by its removal and by a new seal
+    Column("used_at", Timestamp),
+)
+Index("ix_provider_credentials_own", provider_credentials.c.account_id, provider_credentials.c.provider, unique=True)
+Index(
+    "ix_provider_credentials_house",
+    provider_credentials.c.provider,
+    unique=True,
+    sqlite_where=text("account_id IS NULL"),
+    postgresql_where=text("account_id IS NULL"),
+)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from pinxit.backends.interface import Job
+from pinxit.backends.interface import Credential, Job
 from pinxit.generations.generation import Progress, Status
 from pinxit.images.pixels import Pixels
 
@@ -69,6 +69,7 @@ class Live:
         self.sent_to = ""
         """The backend that has the order, or has painted of it; empty as long as surely none has done any work."""
         self.jobs: tuple[Job, ...] = ()
+        self.credential: Credential | None = None
         """What is under way at `sent_to` and is written down, so that the next process can go on with it."""
         self.is_stopping = False
         """Whether it is this process that stops, and not the order."""

@@ -24,10 +24,12 @@ from pinxit.errors import (
     ContentPolicyViolation,
     InvalidValue,
     OutcomeUnknown,
+    OwnCredentialFailed,
     PinxitError,
     StorageUnavailable,
 )
 from pinxit.generations import record, repository
+from pinxit.generations.access import credential_of, is_own
 from pinxit.generations.generation import AttemptStatus, Generation
 from pinxit.generations.live import Live, Preview
 from pinxit.generations.repository import Attempt
@@ -89,8 +91,8 @@ class Painting:
     painters: dict[int, CheckedOrder] = field(default_factory=dict)
     """Whose offer was taken for each picture."""
     revised_prompts: dict[int, str] = field(default_factory=dict)
-    tries: list[tuple[str, str]] = field(default_factory=list)
-    """Who was asked, and what came of it."""
+    tries: list[dict[str, str]] = field(default_factory=list)
+    """Who was asked, and what came of it, as the record has it."""
     lost_micros: int = 0
     """What pictures cost us at most that were painted, or may have been, and are not there."""
 
@@ -121,8 +123,9 @@ class Painting:
         """What the order's parameters say of how it was painted in the end."""
         order = self.painters[min(self.painters)]
         facts = dict(generation.parameters)
-        if order.entry.painter != facts.get("backend"):
-            facts |= {
+        if order.entry.painter != facts.get("backend") or is_own(order) != ("credential" in facts):
+            facts.pop("credential", None)
+            facts |= credential_of(order) | {
                 "backend": order.entry.painter,
                 "quality": order.quality,
                 "num_inference_steps": order.paint.num_inference_steps,
@@ -133,15 +136,17 @@ class Painting:
         if len(sizes) == 1:
             facts["size"] = sizes.pop()
         if len(self.tries) > 1:
-            facts["route"] = [{"backend": key, "result": result} for key, result in self.tries]
+            facts["route"] = self.tries
         if self.revised_prompts:
             facts["revised_prompts"] = {str(index): text for index, text in self.revised_prompts.items()}
         return facts
 
 
 def cost_micros(order: CheckedOrder) -> int:
-    """What one picture costs us where it is painted, by the price list there."""
-    return order.entry.spec.prices.micros(order.paint.size, order.quality)
+    """What one picture costs us where it is painted, by the price list there; what an account paints with a credential
+    of its own is on its own bill.
+    """
+    return 0 if is_own(order) else order.entry.spec.prices.micros(order.paint.size, order.quality)
 
 
 class Studio:
@@ -232,7 +237,7 @@ class Studio:
         """Whether the last backend may be asked once more: it was far away, surely did nothing, and says soon."""
         return (
             isinstance(error, BackendUnavailable)
-            and not isinstance(error, LeftAlone)
+            and not isinstance(error, LeftAlone | OwnCredentialFailed)
             and not trip.is_retry
             and not trip.is_only_asked_for
             and self._router.is_remote(trip.order.entry.backend)
@@ -261,13 +266,13 @@ class Studio:
         try:
             ticket = self._router.admit(candidate)
         except LeftAlone as error:
-            trip.painting.tries.append((candidate.key, _result_of(error)))
+            trip.painting.tries.append(_try_of(trip.order, _result_of(error)))
             raise
         live.sent_to = candidate.backend
         try:
             await self._paint_once(work, trip, live)
         except PinxitError as error:
-            trip.painting.tries.append((candidate.key, _result_of(error)))
+            trip.painting.tries.append(_try_of(trip.order, _result_of(error)))
             self._report(candidate, ticket, error)
             if isinstance(error, BackendUnavailable | InvalidValue) and not trip.painting.images:
                 live.sent_to, live.jobs = "", ()  # whoever is stopped now may still be painted
@@ -275,14 +280,14 @@ class Studio:
         except BaseException:
             self._router.undecided(candidate, ticket)
             raise
-        trip.painting.tries.append((candidate.key, "painted"))
+        trip.painting.tries.append(_try_of(trip.order, "painted"))
         self._router.succeeded(candidate, ticket, monotonic() - started)
 
     async def _go_on(self, work: Work, trip: "_Trip", live: Live) -> None:
         """Ask for what is under way since an earlier process. The router has no say: it is there already. Raises
         OutcomeUnknown if it cannot even be asked for.
         """
-        key, live.sent_to = trip.order.entry.painter, trip.order.entry.backend
+        live.sent_to = trip.order.entry.backend
         try:
             await self._runner(live.sent_to).wait_ready()
         except BackendUnavailable as error:
@@ -290,18 +295,20 @@ class Studio:
         try:
             await self._paint_once(work, trip, live)
         except PinxitError as error:
-            trip.painting.tries.append((key, _result_of(error)))
+            trip.painting.tries.append(_try_of(trip.order, _result_of(error)))
             raise
-        trip.painting.tries.append((key, "painted"))
+        trip.painting.tries.append(_try_of(trip.order, "painted"))
 
     async def give_up(self, live: Live) -> None:
         """End what is under way far away for an order that nobody wants any more."""
         jobs, live.jobs = live.jobs, ()
         if jobs and live.sent_to in self._runners:
-            await self._runners[live.sent_to].give_up(jobs)
+            await self._runners[live.sent_to].give_up(jobs, live.credential)
 
     def _report(self, candidate: Candidate, ticket: Pass, error: PinxitError) -> None:
         match error:
+            case OwnCredentialFailed():  # which says nothing of the backend
+                self._router.undecided(candidate, ticket)
             case BackendBusy():
                 self._router.busy(candidate, ticket, error.retry_after_seconds, error.message)
             case BackendUnavailable() | BackendError():
@@ -313,7 +320,7 @@ class Studio:
         order, attempt, painting = trip.order, trip.attempt, trip.painting
         seeds = tuple(order.paint.seeds[index] for index in attempt.image_indices)
         paint = replace(order.paint, seeds=seeds, previews=work.previews if order.entry.capabilities.streaming else 0)
-        live.jobs = record.jobs_of(attempt.jobs, attempt.image_indices)
+        live.jobs, live.credential = record.jobs_of(attempt.jobs, attempt.image_indices), paint.credential
         if live.jobs:
             paint = replace(paint, jobs=live.jobs)
         started = monotonic()
@@ -336,7 +343,7 @@ class Studio:
                             keep = self._keep(work, order, event, place, monotonic() - started, painting)
                             keeping.append(asyncio.create_task(keep))
                         case PaintUsage():
-                            painting.count(event)
+                            painting.count(replace(event, cost_micros=None) if is_own(order) else event)
                         case JobBegun():
                             await self._note_job(work, trip, event, live)
         finally:
@@ -470,10 +477,13 @@ class _Trip:
 
 
 def candidate_of(order: CheckedOrder) -> Candidate:
-    """The order's backend as the router knows it."""
+    """The order's backend as the router knows it. Accounts' own credentials are one apart: what befalls the house's
+    says nothing of them, nor they of it.
+    """
     entry = order.entry
     cost = cost_micros(order) * len(order.paint.seeds)
-    return Candidate(entry.painter, entry.backend, order.price_micros, cost, entry.weight)
+    key = f"{entry.painter} (own credentials)" if is_own(order) else entry.painter
+    return Candidate(key, entry.backend, order.price_micros, cost, entry.weight)
 
 
 def _may_be_had_elsewhere(error: PinxitError, wish: Routing) -> bool:
@@ -483,11 +493,17 @@ def _may_be_had_elsewhere(error: PinxitError, wish: Routing) -> bool:
     return isinstance(error, BackendUnavailable | InvalidValue)
 
 
+def _try_of(order: CheckedOrder, result: str) -> dict[str, str]:
+    return {"backend": order.entry.painter, "result": result, **credential_of(order)}
+
+
 def _result_of(error: PinxitError) -> str:
     """A word for the record."""
     match error:
         case LeftAlone():
             return "left_alone"
+        case OwnCredentialFailed():
+            return "credential_failed"
         case BackendBusy():
             return "busy"
         case PainterDied():

@@ -7,6 +7,7 @@ from pinxit.backends.interface import Asked, Job, PaintOrder
 from pinxit.catalog.catalog import Catalog
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.errors import BackendUnavailable, ModelNotFound
+from pinxit.generations.access import credential_of
 from pinxit.generations.generation import Generation
 from pinxit.images.request import Delivery, Encoding, ImageRequest
 from pinxit.images.size import Size
@@ -42,6 +43,7 @@ def parameters_of(order: CheckedOrder, *, url_ttl_seconds: float | None) -> dict
         "store": request.store,
         "end_user": request.end_user,
         "url_ttl_seconds": url_ttl_seconds,
+        **credential_of(order),
     }
 
 
@@ -70,7 +72,14 @@ def _offer(order: CheckedOrder) -> dict[str, Any]:
         "guidance_scale": order.paint.guidance_scale,
         "negative_prompt": order.paint.negative_prompt,
         "price_micros_per_image": order.price_micros_per_image,
+        "credential": credential_of(order).get("credential"),
     }
+
+
+def was_own(generation: Generation, jobs: Mapping[str, Any] | None = None) -> bool:
+    """Whether the order was sent, or was to be, with a credential of its account."""
+    kept = generation.parameters | (jobs["offer"] if jobs else {})
+    return kept.get("credential") == "own"
 
 
 def places_of(document: Mapping[str, Any]) -> tuple[int, ...]:

@@ -46,7 +46,18 @@ _INSERT = Prepared(
 )
 _INSERT_ATTEMPT = Prepared(
     attempts.insert(),
-    sets=("generation_id", "number", "account_id", "backend", "image_indices", "status", "sent_at", "cost_micros"),
+    sets=(
+        "generation_id",
+        "number",
+        "account_id",
+        "backend",
+        "image_indices",
+        "status",
+        "sent_at",
+        "cost_micros",
+        "jobs",
+        "upstream_id",
+    ),
 )
 _END_ATTEMPTS = Prepared(
     attempts.update().where(
@@ -295,7 +306,8 @@ def _insert_attempt(connection: Connection, generation: Generation, attempt: Att
             "status": AttemptStatus.STARTED.value,
             "sent_at": now,
             "cost_micros": 0,
-            **({} if attempt.jobs is None else {"jobs": attempt.jobs, "upstream_id": _ids_of(attempt.jobs)}),
+            "jobs": attempt.jobs,
+            "upstream_id": None if attempt.jobs is None else _ids_of(attempt.jobs),
         },
     )
 

@@ -21,6 +21,7 @@ from pinxit.catalog.entry import CheckedOrder, Entry, draw_seed
 from pinxit.database.interface import CommitUnknown, Database
 from pinxit.errors import (
     BackendUnavailable,
+    CredentialMissing,
     DeadlineExceeded,
     InvalidValue,
     ModelNotFound,
@@ -32,6 +33,7 @@ from pinxit.errors import (
     StorageUnavailable,
 )
 from pinxit.generations import leases, record, repository
+from pinxit.generations.access import Accesses, Ways
 from pinxit.generations.announcing import NOBODY, Announcer
 from pinxit.generations.ending import Endings, facts_of
 from pinxit.generations.generation import Generation, Load, Status
@@ -137,11 +139,14 @@ class GenerationService:
         announcer: Announcer = NOBODY,
         router: Router,
         once_only: Collection[str] = frozenset(),
+        accesses: Accesses | None = None,
     ) -> None:
         """`runners`: backend name → its runner; `account_limits`: of each account; `tenure`: in whose name orders are
         painted; `url_ttl`: how long a picture's URL opens it, None for ever, unless the key says otherwise;
-        `router`: which backend is asked first; `once_only`: the names of those whose work is not repeatable.
+        `router`: which backend is asked first; `once_only`: the names of those whose work is not repeatable;
+        `accesses`: with whose credential; None: with those that backends have.
         """
+        self._accesses = accesses
         self._database = database
         self._catalog = catalog
         self._moderator = moderator
@@ -224,15 +229,22 @@ class GenerationService:
         first_seed = draw_seed() if request.seed is None else request.seed
         entry = self._catalog.resolve(request.model)
         caller.require_model(request.model, entry.id)
-        offers = self._arranged(caller, entry, request, first_seed)
+        missing: CredentialMissing | None = None
+        try:
+            offers = self._arranged(caller, entry, request, first_seed)
+        except CredentialMissing as error:  # the models to fall back to may do without
+            offers, missing = [], error
         for name in request.fallback_models or entry.fallback_models:
             other = self._resolve_fallback(name)
             if name in request.fallback_models:
                 caller.require_model(name, other.id)
             elif not caller.may_use_model(name, other.id):
                 continue
-            with suppress(InvalidValue):  # a model that cannot do this order is none to fall back to
+            # A model that cannot do this order, or that nobody has a credential for, is none to fall back to.
+            with suppress(InvalidValue, CredentialMissing):
                 offers += self._arranged(caller, other, request, first_seed)
+        if missing is not None and not offers:
+            raise missing
         if previews and not offers[0].entry.capabilities.streaming:
             raise InvalidValue(f"{entry.id} has no partial pictures.", param="partial_images", allowed=[0])
         return offers
@@ -245,13 +257,17 @@ class GenerationService:
 
     def _arranged(self, caller: Caller, entry: Entry, request: ImageRequest, first_seed: int) -> list[CheckedOrder]:
         offers = entry.offers(request, first_seed=first_seed)
-        if len(offers) == 1 and request.routing == ANYWHERE:
-            return offers
-        by_key = {offer.entry.painter: offer for offer in offers}
-        candidates = [candidate_of(offer) for offer in by_key.values()]
+        found: list[Ways] = [(offer,) for offer in offers]
+        if self._accesses is not None:
+            found = self._accesses.ways(caller.account_id, offers)
+        if len(found) == 1 and request.routing == ANYWHERE:
+            return list(found[0])
+        by_key = {candidate_of(ways[0]).key: ways for ways in found}
+        candidates = [candidate_of(ways[0]) for ways in by_key.values()]
         sticky_to = request.end_user or caller.key_id or caller.account_id
         arranged = self._router.arrange(candidates, Sort(entry.sort), request.routing, sticky_to=sticky_to)
-        return [by_key[candidate.key] for candidate in arranged]
+        most = None if request.routing.allow_fallbacks else 1
+        return [offer for candidate in arranged for offer in by_key[candidate.key][:most]]
 
     def _begun_from(self, offers: Sequence[CheckedOrder], pictures: InputPixels) -> list[CheckedOrder]:
         """The offers of backends that can begin from these pictures, which have the size of the first one."""
@@ -758,6 +774,9 @@ class GenerationService:
             )
         try:
             order = record.restore(generation, self._catalog, jobs)
+            if self._accesses is not None:
+                own = record.was_own(generation, jobs)
+                order = self._accesses.again(generation.account_id, order, was_own=own)
         except BackendUnavailable as error:
             raise (unknown_outcome(generation) if is_once_only else error) from error
         places = tuple(range(order.request.n))
@@ -777,6 +796,9 @@ class GenerationService:
         live = Live(steps, None, task)
         if taken.jobs is not None:
             live.sent_to, live.jobs = taken.backend, record.jobs_of(taken.jobs, record.places_of(taken.jobs))
+            if self._accesses is not None:
+                own = record.was_own(taken.generation, taken.jobs)
+                live.credential = self._accesses.credential(taken.generation.account_id, taken.backend, own=own)
         return live
 
     def _spawn(self, story: Coroutine[Any, Any, Generation]) -> "asyncio.Task[Generation]":

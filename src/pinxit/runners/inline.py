@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 
 import structlog
 
-from pinxit.backends.interface import Backend, Job, PaintEvent, PaintOrder
+from pinxit.backends.interface import Backend, Credential, Job, PaintEvent, PaintOrder
 from pinxit.errors import BackendUnavailable, StartupError
 from pinxit.runners.checked import paint_checked
 from pinxit.runners.interface import Runner, RunnerState
@@ -55,10 +55,10 @@ class InlineRunner(Runner):
         finally:
             self._queue_depth -= 1
 
-    async def give_up(self, jobs: Sequence[Job]) -> None:
+    async def give_up(self, jobs: Sequence[Job], credential: Credential | None = None) -> None:
         with suppress(BackendUnavailable):
             await self._readiness.wait(GIVE_UP_SECONDS)
-            await self._backend.give_up(jobs)
+            await self._backend.give_up(jobs, credential)
 
     async def close(self) -> None:
         opening, self._opening = self._opening, None

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pinxit.backends.interface import Job, PaintEvent, PaintOrder
+from pinxit.backends.interface import Credential, Job, PaintEvent, PaintOrder
 from pinxit.errors import BackendUnavailable
 
 
@@ -67,7 +67,7 @@ class Runner(ABC):
             BackendError: the result is unusable.
         """
 
-    async def give_up(self, jobs: Sequence[Job]) -> None:
+    async def give_up(self, jobs: Sequence[Job], credential: Credential | None = None) -> None:
         """As `Backend.give_up`; what is painted in a process of its own has no jobs."""
         return
 

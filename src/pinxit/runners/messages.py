@@ -23,6 +23,7 @@ from pinxit.runners.frames import Frame, FrameError
 from pinxit.runners.interface import PainterDied, RunnerState, Status
 
 T = TypeVar("T")
+_LEFT_OUT = frozenset({"asked", "jobs", "credential"})
 
 
 def _refusing_nonsense(read: Callable[[Frame], T]) -> Callable[[Frame], T]:
@@ -39,13 +40,11 @@ def _refusing_nonsense(read: Callable[[Frame], T]) -> Callable[[Frame], T]:
 
 
 def order_frame(order_id: int, order: PaintOrder, ready_timeout_seconds: float | None = None) -> Frame:
-    """The frame `paint`, without what was `asked` and `jobs`: they are for backends that hand orders on.
+    """The frame `paint`, without what was `asked`, `jobs` and the credential: they are for backends that hand orders on.
 
     A painter that is sent one is ready; for a hub it says how long the order waits for that.
     """
-    said = {
-        field.name: getattr(order, field.name) for field in fields(order) if field.name not in ("asked", "jobs")
-    } | {
+    said = {field.name: getattr(order, field.name) for field in fields(order) if field.name not in _LEFT_OUT} | {
         "size": str(order.size),
         "images": [_shape(image) for image in order.images],
         "mask": _shape(order.mask) if order.mask else None,

@@ -164,6 +164,8 @@ class ProviderEntry(BaseModel):
     credential: SecretStr | None = None
     """Without one, what the provider's usual environment variable holds."""
     credential_file: HomePath | None = None
+    own_credentials: bool | None = None
+    """Whether accounts may give credentials of their own; None: where the provider lets nobody in without one."""
     models: tuple[ModelName | ProviderModel, ...] = ()
     """Those to offer; none: all that its file knows."""
     options: dict[str, Any] = {}

@@ -168,6 +168,16 @@ class Settings(BaseModel):
     min_free_disk_bytes: Whole = Field(
         64 * MIB, ge=0, description="Free space in `data_dir` below which orders are refused with 503."
     )
+    credentials_key: SecretStr | None = Field(
+        None, description="Key that stored credentials of providers are sealed with; else one in `data_dir`."
+    )
+    credentials_key_file: HomePath | None = Field(None, description="File with such keys, one a line, instead.")
+    byok_fee_percent: Number = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Share of the price that is charged for pictures painted with an account's own credential.",
+    )
     enable_responses: bool = Field(True, description="Whether there is `/v1/responses`, OpenAI's Responses API.")
     enable_chat_completions: bool = Field(
         True, description="Whether there is `/v1/chat/completions`, chat that is answered with pictures."
@@ -198,6 +208,13 @@ class Settings(BaseModel):
         if request_memory_bytes < body:
             raise problem(f"must be at least max_body_bytes, which is {body}")
         return request_memory_bytes
+
+    @field_validator("credentials_key_file")
+    @classmethod
+    def _one_source_of_keys(cls, credentials_key_file: Path | None, info: ValidationInfo) -> Path | None:
+        if credentials_key_file is not None and info.data.get("credentials_key") is not None:
+            raise problem("must not be set beside credentials_key", shows_value=False)
+        return credentials_key_file
 
     @field_validator("url_ttl_seconds")
     @classmethod

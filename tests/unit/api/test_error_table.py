@@ -22,8 +22,8 @@ def test_every_error_of_a_request_has_a_row(class_: type[errors.PinxitError]):
 def test_types_are_one_for_a_class_but_for_those_of_the_contract():
     types = [type_ for _, type_ in STATUS_AND_TYPE.values()]
     assert {type_ for type_ in TYPES if types.count(type_) > 1} == {
-        "idempotency_error", "insufficient_credits", "invalid_request_error", "upstream_timeout",
-        "upstream_unavailable",
+        "credential_error", "idempotency_error", "insufficient_credits", "invalid_request_error", "rate_limit_error",
+        "upstream_timeout", "upstream_unavailable",
     }  # fmt: skip
 
 
@@ -34,6 +34,8 @@ def test_types_are_one_for_a_class_but_for_those_of_the_contract():
         (PainterDied, (503, "upstream_unavailable")),
         (errors.StartupError, (500, "internal_error")),
         (errors.UrlExpired, (403, "url_expired")),
+        (errors.OwnCredentialFailed, (403, "credential_error")),
+        (errors.OwnCredentialBusy, (429, "rate_limit_error")),
         (errors.ModelNotFound, (404, "model_not_found")),
     ],
 )

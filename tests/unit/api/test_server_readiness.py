@@ -15,6 +15,8 @@ def entry(backend: str, *others: str) -> SimpleNamespace:
 @pytest.mark.parametrize(
     ("default", "states", "status"),
     [
+        (entry("bare"), {"otter": Status.STARTING, "bare": Status.READY}, 503),
+        (entry("bare"), {"otter": Status.READY, "bare": Status.READY}, 200),
         (entry("otter"), {"otter": Status.READY}, 200),
         (entry("otter"), {"otter": Status.STARTING}, 503),
         (entry("otter"), {"otter": Status.STARTING, "studio": Status.READY}, 503),
@@ -26,6 +28,7 @@ def entry(backend: str, *others: str) -> SimpleNamespace:
 )
 async def test_who_has_to_be_ready(default: SimpleNamespace, states: dict[str, Status], status: int):
     runners = {name: SimpleNamespace(state=RunnerState(state)) for name, state in states.items()}
-    services = SimpleNamespace(runners=runners, catalog=SimpleNamespace(default=default))
+    credentials = SimpleNamespace(has_house=lambda backend: backend != "bare")
+    services = SimpleNamespace(runners=runners, catalog=SimpleNamespace(default=default), credentials=credentials)
     answer = await Handlers(services).ready()
     assert answer.status_code == status

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from copy import copy
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from time import monotonic
@@ -18,6 +19,8 @@ import structlog
 from pinxit.backends.interface import (
     Asked,
     Backend,
+    Credential,
+    CredentialUse,
     Job,
     JobBegun,
     ModelSpec,
@@ -48,8 +51,9 @@ from pinxit.errors import (
     BackendUnavailable,
     InvalidValue,
     OutcomeUnknown,
+    OwnCredentialBusy,
+    OwnCredentialFailed,
     PinxitError,
-    StartupError,
 )
 from pinxit.images.decoding import MAX_PAINTED_SIDE, decode_file
 from pinxit.images.encoding import inspect, is_whole
@@ -80,6 +84,7 @@ A_WORD_BYTES = 1024
 """An event that is shorter holds no picture that takes long."""
 DOWNLOAD_TRIES = 3
 CANCEL_SECONDS = 5.0
+TRY_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +114,20 @@ class UpstreamBackend(Backend):
         limits: Limits = Limits(),
         is_repeatable: bool = False,
         allowed_networks: tuple[IPv4Network | IPv6Network, ...] = (),
+        credential_use: CredentialUse | None = None,
     ) -> None:
         """`is_repeatable`: its work costs nothing but time; `allowed_networks`: those inside that its pictures may be
-        fetched from.
+        fetched from; `credential_use` None: as its file says, with the credential that it has.
         """
         # Instances differ where classes of other backends do.
         self.name = name  # type: ignore[misc]
         self.is_repeatable = is_repeatable  # type: ignore[misc]
+        self.credential_use = credential_use or _fixed_use(provider)
         self._provider = provider
+        self._shared = self
+        """Whose connections and permits these are."""
+        self._is_own = False
+        """Whether the credential is that of the order's account."""
         self._limits = limits
         self._models = {model.spec.id: model for model in provider.list_models()}
         self._http = PooledHttp(max_connections=limits.max_concurrency, connect_seconds=limits.connect_seconds)
@@ -132,11 +143,6 @@ class UpstreamBackend(Backend):
         return [_in_every_encoding(model.spec) for model in self._models.values()]
 
     async def open(self) -> None:
-        if self._provider.credential_variable and not self._provider.access.credential:
-            raise StartupError(
-                f"The provider {self.name!r} has no credential: set {self._provider.credential_variable}, "
-                f"or `credential` under providers.{self.name}."
-            )
         self._http.open()
 
     async def close(self) -> None:
@@ -146,6 +152,12 @@ class UpstreamBackend(Backend):
         """One request for every `per_call` pictures, all at once; each picture comes when its request is done. One that
         is shown on its way has a request of its own.
         """
+        if order.credential is not None:
+            async with aclosing(self._let_in_by(order.credential).generate(replace(order, credential=None))) as painted:
+                async for said in painted:
+                    yield said
+            return
+        self._require_credential()
         model = self._models[order.model]
         per_call = 1 if order.previews else model.per_call
         begun = {place for job in order.jobs for place in job.indices}
@@ -174,10 +186,44 @@ class UpstreamBackend(Backend):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _let_in_by(self, credential: Credential) -> "UpstreamBackend":
+        """This backend as somebody with another credential sees it, over the same connections, which know nothing of
+        credentials: each request carries its own. Raises BackendUnavailable.
+        """
+        seen = copy(self)
+        seen._provider = self._provider.let_in_by(credential.reveal())
+        seen._is_own = credential.is_own
+        return seen
+
+    def _require_credential(self) -> None:
+        """Raises BackendUnavailable."""
+        variable = self._provider.credential_variable
+        if variable and not self._provider.access.credential:
+            raise BackendUnavailable(
+                f"The provider {self.name!r} has no credential: set {variable}, `credential` under "
+                f"providers.{self.name}, or `pinxit credentials set {self.name}`. Nothing was charged."
+            )
+
+    async def try_credential(self, credential: Credential | None) -> bool | None:
+        """Whether the provider lets in who shows it (None: the backend's own), without painting; None: it has no way to
+        say so that costs nothing. Raises BackendUnavailable if it gives no answer.
+        """
+        call = self._provider.free_call
+        if call is None:
+            return None
+        seen = self if credential is None else self._let_in_by(credential)
+        try:
+            answer = await seen._send(call, monotonic() + TRY_SECONDS)
+        except (NotReached, AnswerLost) as error:
+            raise BackendUnavailable(f"{self._title} gave no answer.") from error
+        if answer.status in (400, 401, 403) or answer.status < 400:  # Google turns wrong keys away with 400
+            return answer.status < 400
+        raise BackendUnavailable(f"{self._title} answered with status {answer.status}.")
+
     async def _paint(self, batch: "_Batch", model: UpstreamModel) -> None:
         asked = _deliverable(batch.order.asked, model.spec.capabilities.encodings)
         part = replace(batch.part, asked=asked)
-        async with _Slot(self):
+        async with _Slot(self._shared):
             for place in batch.places:
                 batch.events.put_nowait(Progress(place, 0, 1))
             files, done = await self._job(part, model, batch)
@@ -200,7 +246,11 @@ class UpstreamBackend(Backend):
             raise self._cleaned(error) from error
         batch.deliver(files, done)
 
-    async def give_up(self, jobs: Sequence[Job]) -> None:
+    async def give_up(self, jobs: Sequence[Job], credential: Credential | None = None) -> None:
+        if credential is not None:
+            with suppress(BackendUnavailable):  # it is there no more, and without it nobody is listened to
+                await self._let_in_by(credential).give_up(jobs)
+            return
         steps = []
         for job in jobs:
             with suppress(KeyError, TypeError, ValueError):
@@ -442,7 +492,8 @@ class UpstreamBackend(Backend):
 
     def _read_now(self, answer: Answer, order: PaintOrder) -> Step:
         if answer.status >= 400:
-            raise self._provider.read_error(answer, order)
+            error = self._provider.read_error(answer, order)
+            raise _of_own_credential(error, answer.status, self._title) if self._is_own else error
         if answer.status >= 300:
             raise BackendError(f"{self._title} answered with status {answer.status}.")
         try:
@@ -560,6 +611,30 @@ class _Watch:
     head: Received | None = None
     """Of an answer that is no stream; its body is `whole`."""
     whole: bytearray = field(default_factory=bytearray)
+
+
+def _fixed_use(provider: Provider) -> CredentialUse:
+    variable, is_there = provider.credential_variable, bool(provider.access.credential)
+    return CredentialUse(bool(variable), is_there, is_there, bool(variable), variable)
+
+
+def _of_own_credential(error: PinxitError, status: int, title: str) -> PinxitError:
+    """What an answer means that the account's own credential got: that it is turned away says nothing of the provider,
+    and what was said is about that account, not about this server's.
+    """
+    if not isinstance(error, BackendUnavailable) or status >= 500:
+        return error
+    if isinstance(error, BackendBusy):
+        return OwnCredentialBusy(
+            f"{title} has too much to do for your own credential. Nothing was charged.",
+            retry_after_seconds=error.retry_after_seconds,
+        )
+    if status == 402:
+        return OwnCredentialFailed(f"Your own account at {title} is out of credit. Nothing was charged.")
+    if status in (401, 403):
+        return OwnCredentialFailed(f"{title} does not accept your own credential. Nothing was charged.")
+    said = error.message.replace("this server's", "your own").replace("This server's", "Your own")
+    return OwnCredentialFailed(said)
 
 
 class _Slot:

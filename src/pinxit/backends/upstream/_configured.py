@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pinxit.backends.interface import Capabilities, ModelSpec, Range
+from pinxit.backends.interface import Capabilities, CredentialUse, ModelSpec, Range
 from pinxit.backends.upstream import load_kind
 from pinxit.backends.upstream._base import Limits, UpstreamBackend
 from pinxit.backends.upstream._provider import Access, Provider, UpstreamModel
@@ -32,7 +32,23 @@ def _backend(name: str, entry: ProviderEntry, environ: Mapping[str, str]) -> Ups
         poll_seconds=entry.poll_seconds,
     )
     return UpstreamBackend(
-        name, provider, limits=limits, is_repeatable=entry.repeatable, allowed_networks=entry.allowed_networks
+        name,
+        provider,
+        limits=limits,
+        is_repeatable=entry.repeatable,
+        allowed_networks=entry.allowed_networks,
+        credential_use=_credential_use(provider, entry),
+    )
+
+
+def _credential_use(provider: Provider, entry: ProviderEntry) -> CredentialUse:
+    is_needed = bool(provider.credential_variable)
+    return CredentialUse(
+        is_needed=is_needed,
+        is_there=bool(provider.access.credential),
+        is_fixed=entry.credential is not None or entry.credential_file is not None,
+        may_be_own=is_needed if entry.own_credentials is None else entry.own_credentials,
+        variable=provider.credential_variable,
     )
 
 

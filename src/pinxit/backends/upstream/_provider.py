@@ -12,9 +12,10 @@ called in worker threads and may take their time, but must not wait for anything
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from math import log
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pybase64
 
@@ -192,6 +193,8 @@ class Provider(ABC):
     """Domains that its credential may be sent to besides the base URL's host, over https: for jobs kept elsewhere."""
     has_jobs: ClassVar[bool] = False
     """Whether it takes jobs that are asked for: they outlive this process."""
+    free_call: ClassVar[Call | None] = None
+    """A request that costs nothing and is answered below 400 only to who may paint; None: there is none."""
     option_names: ClassVar[frozenset[str]] = frozenset()
     """What may stand under `options` in the configuration."""
 
@@ -203,6 +206,12 @@ class Provider(ABC):
         if unknown:
             there = ", ".join(sorted(self.option_names)) or "none"
             raise ConfigurationError(f"{self.name} has no option {unknown[0]!r}. There are: {there}.")
+
+    def let_in_by(self, credential: str) -> Self:
+        """The same provider, shown another credential."""
+        other = copy(self)
+        other.access = replace(self.access, credential=credential)
+        return other
 
     def list_models(self) -> Sequence[UpstreamModel]:
         """The models it has as it is configured."""

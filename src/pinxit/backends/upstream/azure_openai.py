@@ -37,6 +37,7 @@ class AzureOpenAI(OpenAI):
     )
     base_url = ""
     credential_variable = "AZURE_OPENAI_API_KEY"
+    free_call: ClassVar[Call | None] = None
     option_names = frozenset({"api_version", "deployments"})
     models: ClassVar[Sequence[UpstreamModel]] = (
         gpt_image("gpt-image-2.5-flare", "GPT Image 2.5 Flare, the fast one.", 1_788_825_600, GPT_IMAGE_2_5),

@@ -102,6 +102,7 @@ class Google(Provider):
     )
     base_url = "https://generativelanguage.googleapis.com/v1beta"
     credential_variable = "GEMINI_API_KEY"
+    free_call: ClassVar[Call | None] = Call("GET", "/models")
     base64_keys = ("data",)
     models: ClassVar = (
         gemini(

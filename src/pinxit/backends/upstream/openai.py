@@ -131,6 +131,7 @@ class OpenAI(Provider):
     )
     base_url = "https://api.openai.com/v1"
     credential_variable = "OPENAI_API_KEY"
+    free_call: ClassVar[Call | None] = Call("GET", "/models")
     base64_keys = ("b64_json",)
     applies_compression = True
     option_names = frozenset({"organization", "project"})
