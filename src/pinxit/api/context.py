@@ -10,12 +10,14 @@ from starlette.types import Scope
 
 from pinxit.accounts.service import UserService
 from pinxit.catalog.catalog import Catalog
+from pinxit.catalog.service import CatalogService
 from pinxit.generations.service import GenerationService
 from pinxit.health.health import HealthService
 from pinxit.keys.service import KeyService
 from pinxit.library.library import Library
 from pinxit.limits.byte_budget import ByteBudget
 from pinxit.network.http import GuardedHttp
+from pinxit.routing.router import Router
 from pinxit.runners.interface import Runner
 from pinxit.settings import Settings
 from pinxit.usage.usage import UsageService
@@ -34,6 +36,10 @@ class Services:
 
     settings: Settings
     catalog: Catalog
+    models: CatalogService
+    """Changes the catalogue."""
+    router: Router
+    """Knows how the painters far away have been doing."""
     keys: KeyService
     generations: GenerationService
     library: Library

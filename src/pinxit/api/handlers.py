@@ -68,7 +68,7 @@ class Handlers:
         return {"object": "list", "data": [shapes.model(entry) for entry in entries]}
 
     async def get_model(self, caller: Caller, model: str) -> dict[str, Any]:
-        entry = self._services.catalog.resolve(model)
+        entry = self._services.catalog.resolve(model, tells_why=caller.is_admin)
         caller.require_model(model, entry.id)
         catalog, known = self._services.catalog, terms(self._services.settings, caller.key)
         return {**shapes.model(entry), **shapes.request_schemas(entry, known, catalog)}
@@ -198,7 +198,7 @@ class Handlers:
     def _models(self, fields: Fields) -> tuple[str, ...] | None:
         names = texts(fields, "models")
         for name in names or ():
-            self._services.catalog.resolve(name)
+            self._services.catalog.get(name)
         return names
 
     def _expiry(self, fields: Fields) -> datetime | None:

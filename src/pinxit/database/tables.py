@@ -344,3 +344,13 @@ failed_sign_ins = Table(
     Column("failed_at", Timestamp, nullable=False, index=True),
     Column("wait_until", Timestamp, nullable=False),
 )
+
+model_changes = Table(
+    "model_changes",
+    metadata,
+    Column("model", Text, primary_key=True),  # its id; empty: the catalogue as a whole
+    Column("version", BigInteger, nullable=False),  # of the catalogue, as this was changed; see catalog/repository.py
+    Column("change", Json, nullable=False),  # only what is different from the configuration
+    Column("changed_at", Timestamp, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)

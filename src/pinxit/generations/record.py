@@ -56,7 +56,7 @@ def restore(generation: Generation, catalog: Catalog) -> CheckedOrder:
         )
     try:
         kept["url_ttl_seconds"]  # without it nobody knows how long a URL may open the pictures
-        entry = catalog.resolve(generation.model, shipped=False).at(kept.get("backend", ""))
+        entry = catalog.restore(generation.model).at(kept.get("backend", ""))
         size, seeds = Size.parse(kept["size"]), tuple(kept["seeds"])
         request = ImageRequest(
             model=generation.requested_model,
