@@ -159,8 +159,8 @@ def _check_backends(choices: Sequence[BackendChoice], configured: Entry) -> None
 
 
 def check_fit(model: str, change: ModelChange, aliases: Iterable[str], laid: Laid) -> None:
-    """Whether the change of `model` goes together with everything else. `aliases`: those that it shall have; `laid`: the
-    configuration with all other changes over it.
+    """Whether the change of `model` goes together with everything else. `aliases`: those that it shall have; `laid`:
+    the configuration with all other changes over it.
 
     Raises InvalidValue, naming the field.
     """

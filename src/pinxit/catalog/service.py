@@ -199,7 +199,11 @@ class CatalogService:
             repository.keep(connection, before, model, change, now, by)
             return repository.read(connection)
 
-        self._take(await self._database.write(unit))
+        try:
+            self._take(await self._database.write(unit))
+        except Conflict:
+            await self.look()  # so that it is seen at once what somebody else has changed
+            raise
         log.info("model_changed", model=model, by=by)
 
     def _configured_entry(self, model: str) -> Entry:

@@ -175,4 +175,8 @@ all("dialog[data-shown]").forEach((dialog) => {
   // What was shown once is not made anew by a reload.
   if (dialog.dataset.forget) history.replaceState(null, "", dialog.dataset.forget);
 });
-if (location.search.includes("done=")) history.replaceState(null, "", location.pathname);
+const shown = new URL(location.href);
+if (shown.searchParams.has("done")) {
+  shown.searchParams.delete("done");
+  history.replaceState(null, "", shown);
+}
