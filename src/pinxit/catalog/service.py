@@ -79,6 +79,10 @@ class CatalogService:
         self._seen = Snapshot(-1, None, {})
         self._watching: asyncio.Task[None] | None = None
 
+    @property
+    def catalog(self) -> Catalog:
+        return self._catalog
+
     # --- as one of several processes ---
 
     async def start(self, *, watches: bool) -> None:
