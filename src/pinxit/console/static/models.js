@@ -1,14 +1,17 @@
 // The page of one model: its backends are asked in the order of their rows, which the buttons move.
 
-import { all, find } from "./console.js";
+import { all } from "./console.js";
 
 function move(button) {
   const row = button.closest("tr");
-  const other = button.dataset.move === "1" ? row.nextElementSibling : row.previousElementSibling;
+  const goesDown = button.dataset.move === "1";
+  const other = goesDown ? row.nextElementSibling : row.previousElementSibling;
   if (!other) return;
-  if (button.dataset.move === "1") other.after(row);
+  if (goesDown) other.after(row);
   else other.before(row);
+  // At an end one of the two buttons is hidden, and cannot have the focus.
   button.focus();
+  if (document.activeElement !== button) all("[data-move]", row).find((each) => each !== button).focus();
 }
 
-for (const button of all("[data-move]", find("#model-settings"))) button.addEventListener("click", () => move(button));
+for (const button of all("[data-move]")) button.addEventListener("click", () => move(button));
