@@ -1,15 +1,17 @@
 """Changes of models are kept, seen by every process, and made by one admin at a time."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import Connection
 
-from pinxit.catalog import service
+from pinxit.catalog import repository, service
 from pinxit.catalog.catalog import Catalog, ConfiguredBackend, ConfiguredModel
-from pinxit.catalog.changes import BackendChoice, Wish
+from pinxit.catalog.changes import BackendChoice, ModelChange, Wish
 from pinxit.catalog.service import CatalogService
 from pinxit.database.interface import Database
 from pinxit.errors import Conflict, InvalidValue, ModelNotFound
@@ -110,7 +112,7 @@ async def test_it_looks_by_itself(process: Process, other: Process, monkeypatch:
 
 
 async def test_an_older_look_undoes_nothing(process: Process, make_database):
-    old = await make_database().read(service.repository.read)
+    old = await make_database().read(repository.read)
     await process.models.switch("b", is_off=True, seen=None, by=ADA)
     process.models._take(old)
     assert "b" not in process.names()
@@ -137,13 +139,33 @@ async def test_of_many_at_once_one_is_heard(process: Process, other: Process):
     assert len(process.models.get("mine").aliases) == 1
 
 
+async def test_who_changes_something_has_it_to_himself(make_database: Callable[[], Database]):
+    inside, has_read = threading.Event(), threading.Event()
+
+    def first(connection: Connection) -> None:
+        before = repository.read_to_change(connection)
+        inside.set()
+        assert not has_read.wait(0.3), "the second has not waited for the first"
+        repository.keep(connection, before, "mine", ModelChange(is_off=True), NOW, ADA)
+
+    def second(connection: Connection) -> int:
+        before = repository.read_to_change(connection)
+        has_read.set()
+        return before.version
+
+    writing = asyncio.create_task(make_database().write(first))
+    assert await asyncio.to_thread(inside.wait, 20)
+    assert await make_database().write(second) == 1
+    await writing
+
+
 async def test_two_models_cannot_get_the_same_alias(process: Process, other: Process):
     await process.wish(aliases=("sketch", "x"))
     wish = Wish("order", (BackendChoice("fake/b"),), ("x",))
     with pytest.raises(InvalidValue, match="x is an alias of mine") as refused:
         await other.models.change("b", wish, seen=0, by=ADA)
     assert refused.value.param == "aliases"
-    assert "b" not in (await process.models._database.read(service.repository.read)).models
+    assert "b" not in (await process.models._database.read(repository.read)).models
 
 
 async def test_reset_is_as_configured(process: Process, other: Process):
