@@ -35,7 +35,15 @@ KEYS = [
     {"name": "notebooks", "concurrency": "2"},
 ]
 MODELS = """
+providers:
+  basement:
+    kind: openai_compatible
+    base_url: http://127.0.0.1:9/v1
+    models: [{id: flux-dev, sizes: [1024x1024], seed: true, prices: [{usd: 0.002}]}]
 model_list:
+  - model_name: posters
+    description: Large pictures, wherever there is room
+    backends: [{model: basement/flux-dev, weight: 3}, {model: otter/otter-1}]
   - model_name: icons
     description: Small pictures, quickly
     params: {model: otter/otter-1, num_inference_steps: 16, size: 256x256}
@@ -201,6 +209,15 @@ def take_all(browser: Browser, server: Server, folder: Path) -> None:
     dark = browser.new_context(viewport=DESKTOP, color_scheme="dark", storage_state=state).new_page()
     dark.goto(f"{server.url}/console/models", wait_until="networkidle")
     take(dark, "models-dark")
+    page.goto(f"{server.url}/console/models/about?model=posters", wait_until="networkidle")
+    page.select_option("[name=sort]", "weight")
+    page.locator("[name='weight:basement/flux-dev']").fill("7")
+    page.locator("[name=aliases]").fill("large-*\nbanner")
+    page.get_by_role("button", name="Save").click()
+    page.locator(".toast").wait_for()
+    page.locator("#model-settings").scroll_into_view_if_needed()
+    page.evaluate("scrollTo(0, document.querySelector('#model-settings').offsetTop - 16)")
+    take(page, "model-settings")
     phone = browser.new_context(viewport=PHONE, storage_state=state, device_scale_factor=2).new_page()
     phone.goto(f"{server.url}/console/playground", wait_until="networkidle")
     take(phone, "playground-phone")

@@ -37,6 +37,7 @@ from pinxit.backends import registry
 from pinxit.backends.interface import Backend, CredentialUse
 from pinxit.backends.upstream._configured import build_providers, price_list
 from pinxit.catalog.catalog import Catalog, ConfiguredBackend, ConfiguredModel
+from pinxit.catalog.service import CatalogService
 from pinxit.console.routes import console_routes
 from pinxit.credentials.seal import KEY_FILE, Keys
 from pinxit.credentials.service import CredentialService
@@ -133,6 +134,7 @@ class House:
         now = utc_now()
         await self.database.write(lambda connection: accounts.ensure_default(connection, now))
         await self.services.credentials.start()
+        await self.services.models.start(watches=self.is_server)
         await self.services.generations.start()
         if self.is_server:
             await self.deliverer.start(is_alone=self.is_alone)
@@ -163,7 +165,7 @@ class House:
             await runners[backend.name].start()
         self.traits.become(backends)
         self.services.credentials.become(credential_uses(backends))
-        self.services.catalog.become(catalog)
+        self.services.models.configure(catalog)
         for runner in gone:
             leaving = asyncio.create_task(_close_when_idle(runner))
             self._leaving.add(leaving)
@@ -173,6 +175,7 @@ class House:
     async def close(self, grace_seconds: float) -> None:
         """Finish the orders under way, then let go of everything, the latest first."""
         await self.services.generations.close(grace_seconds)
+        await self.services.models.close()
         await self.deliverer.close(WEBHOOK_GRACE_SECONDS)
         if self._leaving:
             await asyncio.wait(self._leaving)
@@ -285,6 +288,8 @@ def build(
     services = Services(
         settings=settings,
         catalog=catalog,
+        models=CatalogService(database, catalog, now=utc_now),
+        router=router,
         keys=KeyService(database, now=utc_now),
         generations=generations,
         library=library,

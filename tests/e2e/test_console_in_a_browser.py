@@ -24,7 +24,7 @@ __all__ = ["_quick_passwords"]
 
 pytestmark = pytest.mark.system("chromium")
 
-PAGES = ("playground", "gallery", "models", "keys", "credentials", "people", "profile")
+PAGES = ("playground", "gallery", "models", "models/about?model=fake-1", "keys", "credentials", "people", "profile")
 
 
 @pytest.fixture
@@ -230,6 +230,51 @@ async def test_the_playground_follows_the_model_and_says_what_is_wrong(make_fron
         await page.get_by_role("button", name="Use again").click()
         assert await page.get_by_label("Prompt").input_value() == "a lighthouse"
         assert await page.get_by_label("Seed", exact=True).input_value() == seed
+        (complaint,) = window.complaints
+        assert complaint.startswith("Failed to load resource: the server responded with a status of 422")
+
+
+TWO_BACKENDS = {
+    "providers": {
+        "far": {
+            "kind": "openai_compatible",
+            "base_url": "http://127.0.0.1:9/v1",
+            "models": [{"id": "long-" + "n" * 90}],
+        }
+    },
+    "model_list": [
+        {"model_name": "both", "backends": [{"model": "fake/fake-1"}, {"model": "far/long-" + "n" * 90}]},
+    ],
+}
+
+
+async def test_an_admin_changes_a_model(make_front: MakeFront, browser: Browser):
+    front = await make_front(**TWO_BACKENDS)
+    await make_user(front, "ada@example.com", Role.ADMIN, "acct_default")
+    async with listening(front) as address:
+        window = await browser.window(viewport=PHONE, color_scheme="dark")
+        page = window.page
+        await sign_in(window, address)
+        await window.open(f"{address}/console/models")
+        await page.get_by_role("link", name="both", exact=True).click()
+        await page.get_by_role("button", name="Move far").first.click()
+        assert await window.run("document.activeElement.ariaLabel") == "Move far/long-" + "n" * 90 + " down"
+        await page.get_by_label("Aliases").fill("banner\nnot fine")
+        await page.get_by_role("button", name="Save").click()
+        await page.get_by_text("'not fine' cannot be an alias").wait_for()
+        assert await page.locator("[name=painter]").first.input_value() == "far/long-" + "n" * 90
+        await page.get_by_label("Aliases").fill("banner")
+        await page.get_by_role("button", name="Save").click()
+        await page.locator(".toast", has_text="saved").wait_for()
+        assert page.url == f"{address}/console/models/about?model=both"
+        assert front.house.services.catalog.resolve("banner").backend == "far"
+        assert await window.violations() == []
+        assert not await window.is_wider_than_the_window()
+
+        await page.get_by_role("button", name="Switch off").click()
+        await page.locator("dialog.confirm").get_by_role("button", name="Switch off").click()
+        await page.get_by_text("It is switched off").wait_for()
+        assert await window.violations() == []
         (complaint,) = window.complaints
         assert complaint.startswith("Failed to load resource: the server responded with a status of 422")
 

@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from running import Server, eventually, serving
+from running import Server, eventually, pinxit, serving
 
 PROVIDER = """
 providers:
@@ -12,6 +12,8 @@ providers:
     base_url: http://127.0.0.1:9/v1
     models: [{id: flux, sizes: [512x512]}]
 """
+BOTH = "model_list:\n  - {model_name: both, backends: [{model: basement/flux}]}\n"
+TWO = BOTH + "  - {model_name: two, backends: [{model: basement/flux}]}\n"
 
 
 def models(server: Server) -> set[str]:
@@ -24,7 +26,7 @@ def test_a_changed_configuration_counts_without_a_restart(tmp_path: Path):
     with serving(tmp_path / "server", "--config", str(file), wait_ready=False) as server:
         assert models(server) == {"otter-1"}
 
-        file.write_text(PROVIDER + "model_list:\n  - {model_name: both, backends: [{model: basement/flux}]}\n")
+        file.write_text(PROVIDER + BOTH)
         server.process.send_signal(signal.SIGHUP)
         eventually(lambda: models(server) == {"otter-1", "basement/flux", "both"}, "the new models")
         answer = server.generate(model="both", size="512x512")
@@ -36,6 +38,14 @@ def test_a_changed_configuration_counts_without_a_restart(tmp_path: Path):
         eventually(lambda: "configuration_not_reloaded" in server.log, "the log to say what is wrong")
         assert "There is no provider 'nobody'" in server.log
         assert models(server) == {"otter-1", "basement/flux", "both"}
+
+        file.write_text(PROVIDER + TWO)
+        folder = ("--data-dir", str(server.folder), "--config", str(file))
+        assert pinxit("models", "both", "--disable", *folder, cwd=tmp_path).stdout == "both is off.\n"
+        eventually(lambda: models(server) == {"otter-1", "basement/flux"}, "the model to be off")
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "two" in models(server), "the further model")
+        assert "both" not in models(server), "what was changed meanwhile stays"
 
         file.write_text("{}\n")
         server.process.send_signal(signal.SIGHUP)

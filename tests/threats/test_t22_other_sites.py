@@ -48,6 +48,8 @@ EXPECTED = {
     "POST /console/keys/{key_id:id}": USERS,
     "POST /console/keys/{key_id:id}/{action}": USERS,
     "GET /console/models": USERS,
+    "GET /console/models/about": USERS,
+    "POST /console/models/about": ADMINS,
     "GET /console/usage": USERS,
     "GET /console/usage.csv": USERS,
     "GET /console/requests": USERS,

@@ -81,7 +81,8 @@ class AdapterEndpoint(EditsEndpoint):
         if sent.ignored and caller.key is not None and caller.key.options.strict:
             raise InvalidRequest(f"{sent.ignored[0]} has no effect here.", param=sent.ignored[0])
         scope[NAMES] = sent.names
-        parsed = parse(sent.fields, self._services.settings, caller.key)
+        default = self._services.catalog.default_name
+        parsed = parse(sent.fields, self._services.settings, caller.key, default_model=default)
         plain = {each.name: getattr(parsed, each.name) for each in fields(ParsedRequest)}
         ignored = (*parsed.ignored, *sent.ignored)[:MAX_IGNORED]
         return ParsedAdapted(**{**plain, "ignored": ignored}, facts=sent.facts)

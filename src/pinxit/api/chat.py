@@ -175,7 +175,7 @@ class ChatEndpoint(AdapterEndpoint):
         if ratio is None and is_edit:  # the picture that it begins from says its shape, and with it its size
             ignored.append("image_config.image_size")
             return "auto", "image_config.image_size"
-        model = fields.text("model", max_characters=2**20) or self._services.settings.default_model
+        model = fields.text("model", max_characters=2**20) or self._services.catalog.default_name
         return _size_of_class(named, ratio, self._services.catalog.resolve(model).capabilities)
 
     def _render(self, generation: Generation, parsed: ParsedRequest, scope: Scope) -> list[bytes]:

@@ -11,6 +11,7 @@ from starlette.types import Scope
 from pinxit.accounts.directory import Directory
 from pinxit.accounts.service import UserService
 from pinxit.catalog.catalog import Catalog
+from pinxit.catalog.service import CatalogService
 from pinxit.credentials.service import CredentialService
 from pinxit.generations.service import GenerationService
 from pinxit.health.health import HealthService
@@ -38,6 +39,10 @@ class Services:
 
     settings: Settings
     catalog: Catalog
+    models: CatalogService
+    """Changes the catalogue."""
+    router: Router
+    """Knows how the painters far away have been doing."""
     keys: KeyService
     generations: GenerationService
     library: Library

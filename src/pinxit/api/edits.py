@@ -101,6 +101,7 @@ class EditsEndpoint(GenerationsEndpoint):
             self._services.settings,
             caller.key,
             headers(scope, b"prefer"),
+            default_model=self._services.catalog.default_name,
             has_prompt=self.has_prompt,
         )
 

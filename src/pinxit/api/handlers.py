@@ -70,7 +70,7 @@ class Handlers:
         return {"object": "list", "data": [model for model in shown if model.get("credential") != "missing"]}
 
     async def get_model(self, caller: Caller, model: str) -> dict[str, Any]:
-        entry = self._services.catalog.resolve(model)
+        entry = self._services.catalog.resolve(model, tells_why=caller.is_admin)
         caller.require_model(model, entry.id)
         catalog, known = self._services.catalog, terms(self._services.settings, caller.key)
         return {
@@ -213,7 +213,7 @@ class Handlers:
     def _models(self, fields: Fields) -> tuple[str, ...] | None:
         names = texts(fields, "models")
         for name in names or ():
-            self._services.catalog.resolve(name)
+            self._services.catalog.get(name)
         return names
 
     def _expiry(self, fields: Fields) -> datetime | None:

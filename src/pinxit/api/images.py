@@ -163,15 +163,19 @@ def parse(
     key: ApiKey | None,
     prefer: Sequence[str] = (),
     *,
+    default_model: str,
     has_prompt: bool = True,
 ) -> ParsedRequest:
-    """`has_prompt`: whether there must be one. Raises InvalidRequest or InvalidValue, naming the parameter."""
+    """`default_model`: what is asked for if none is named; `has_prompt`: whether there must be one.
+
+    Raises InvalidRequest or InvalidValue, naming the parameter.
+    """
     ignored = _unknown_fields(body, strict=key is not None and key.options.strict)
     fields = Fields(body)
     delivery, encoding = _delivery_and_encoding(fields, settings, key)
     style = fields.text("style", max_characters=MAX_NAME_CHARACTERS)
     request = ImageRequest(
-        model=_model(fields, settings),
+        model=_or(fields.text("model", max_characters=2**20), default_model),
         prompt=_prompt(fields, settings) if has_prompt else _no_prompt(fields),
         n=_or(fields.integer("n", 1, MAX_N, outside=InvalidRequest), 1),
         delivery=delivery,
@@ -225,10 +229,6 @@ def _unknown_fields(body: Mapping[str, Any], *, strict: bool) -> list[str]:
             raise InvalidRequest(f"There is no parameter {shown!r}.", param=shown)
         ignored.append(name)
     return ignored
-
-
-def _model(fields: Fields, settings: Settings) -> str:
-    return _or(fields.text("model", max_characters=2**20), settings.default_model)
 
 
 def _prompt(fields: Fields, settings: Settings) -> str:
@@ -311,7 +311,13 @@ class GenerationsEndpoint:
         body = await read_json_object(
             scope, receive, max_bytes=settings.max_body_bytes, budget=self._services.byte_budget
         )
-        parsed = parse(body, settings, caller.key, headers(scope, b"prefer"))
+        parsed = parse(
+            body,
+            settings,
+            caller.key,
+            headers(scope, b"prefer"),
+            default_model=self._services.catalog.default_name,
+        )
         await self._carry_out(scope, receive, send, caller, parsed)
 
     async def _admit(self, scope: Scope) -> Caller:

@@ -125,7 +125,7 @@ class ResponsesEndpoint(AdapterEndpoint):
         if action == "edit" and not pictures:
             raise InvalidRequest("action is edit, and input has no picture to begin from.", param="input")
         is_stream = bool(fields.boolean("stream"))
-        order, named = _order(body, tool, place, self._services.catalog, self._services.settings.default_model)
+        order, named = _order(body, tool, place, self._services.catalog)
         if "partial_images" in order and not is_stream:
             del order["partial_images"]
             ignored.append(f"tools[{place}].partial_images")
@@ -209,7 +209,7 @@ def _check_tool_choice(fields: Fields) -> None:
 
 
 def _order(
-    body: Mapping[str, Any], tool: Fields, place: int, catalog: Catalog, default_model: str
+    body: Mapping[str, Any], tool: Fields, place: int, catalog: Catalog
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The fields of an image order, and what they are called here."""
     order = {name: tool.value(name) for name in _TOOL_PASSED if tool.is_set(name)}
@@ -220,19 +220,19 @@ def _order(
     if tool.is_set("model"):
         return {**order, "model": tool.value("model")}, {**names, "model": f"tools[{place}].model"}
     named = Fields(body).text("model", max_characters=MAX_NAME_CHARACTERS)
-    return {**order, "model": _painter(named, catalog, default_model)}, names
+    return {**order, "model": _painter(named, catalog)}, names
 
 
-def _painter(named: str | None, catalog: Catalog, default_model: str) -> str:
+def _painter(named: str | None, catalog: Catalog) -> str:
     """The model that paints for the chat model that was named."""
     if named is None:
-        return default_model
+        return catalog.default_name
     try:
         catalog.resolve(named)
     except ModelNotFound:
         if CHAT_MODEL.fullmatch(named) is None:
             raise ModelNotFound(param="model") from None
-        return default_model
+        return catalog.default_name
     return named
 
 

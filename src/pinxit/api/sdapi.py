@@ -182,7 +182,7 @@ def _entry(named: str | None, catalog: Catalog, caller: Caller) -> Entry:
             raise PermissionDenied("This API key may not use any model that there is.", param=CHECKPOINT)
         return found[0]
     try:
-        entry = catalog.resolve(named)
+        entry = catalog.resolve(named, tells_why=caller.is_admin)
         caller.require_model(named, entry.id)
     except (ModelNotFound, PermissionDenied) as error:
         error.param = CHECKPOINT

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pinxit.backends.interface import ModelSpec
+from pinxit.catalog.changes import Changes, Laid, lay_over
 from pinxit.catalog.entry import Entry
 from pinxit.errors import ConfigurationError, ModelNotFound
 from pinxit.images.price import FREE, PriceList
@@ -58,6 +59,7 @@ class Catalog:
 
         Raises ConfigurationError if something named is not there.
         """
+        self._off: Mapping[str, Entry] = {}
         self._entries = {entry.id: entry for entry in _shipped_entries(specs, remote)}
         for model in configured:
             self._entries[model.id] = _configured_entry(model, specs)
@@ -77,41 +79,102 @@ class Catalog:
             raise ConfigurationError(
                 f"default_model: there is no model {default_model!r}. There are: {self._ids()}."
             ) from error
+        self.default_name = default_model
+        """What an order asks for that names no model."""
         self._note_aliases()
+        self._configured: Mapping[str, Entry] = self._entries
 
-    def resolve(self, name: str, *, shipped: bool = True) -> Entry:
-        """The model called `name`. Raises ModelNotFound. `shipped`: whether other services' names count."""
+    def changed(self, changes: Changes) -> "Catalog":
+        """The same with changes over it; this one stays as it is."""
+        laid, fresh = self.lay(changes), Catalog.__new__(Catalog)
+        fresh._entries, fresh._off, fresh._aliases = dict(laid.entries), dict(laid.off), dict(laid.aliases)
+        fresh.default = {**laid.entries, **laid.off}[laid.default]
+        fresh._configured = self._configured
+        fresh._note_aliases()
+        named = fresh._lead(self.default_name, shipped=False)
+        fresh.default_name = self.default_name if named == fresh.default else fresh.default.id
+        return fresh
+
+    def lay(self, changes: Changes) -> Laid:
+        """What `changes` make of this catalogue, as data."""
+        return lay_over(self._entries, self._aliases, self.default.id, changes)
+
+    def resolve(self, name: str, *, shipped: bool = True, tells_why: bool = False) -> Entry:
+        """The model called `name`. Raises ModelNotFound. `shipped`: whether other services' names count; `tells_why`:
+        whether to say that a model is switched off, which is for admins.
+        """
         if name in self._entries:
             return self._entries[name]
+        entry = self._lead(name, shipped)
+        if entry is not None and entry.id not in self._off:
+            return entry
+        if entry is not None and tells_why:
+            raise ModelNotFound(f"{entry.id} is switched off. Admins switch it on in the console.", param="model")
+        raise _missing(name)
+
+    def get(self, name: str) -> Entry:
+        """The model called `name`, whether it is on or off. Raises ModelNotFound."""
+        entry = self._lead(name, shipped=True)
+        if entry is None:
+            raise _missing(name)
+        return entry
+
+    def restore(self, name: str) -> Entry:
+        """The model of an order that was taken on before, as it is configured: what admins have changed since then does
+        not touch it. Raises ModelNotFound.
+        """
+        return self._configured.get(name) or self.resolve(name, shipped=False)
+
+    def _lead(self, name: str, shipped: bool) -> Entry | None:
+        entry = self._entries.get(name) or self._off.get(name)
+        if entry is not None:
+            return entry
         target = _match(name, self._aliases)
         if target is not None:
-            return self._entries[target]
+            return self._entries.get(target) or self._off[target]
         if shipped and _match(name, dict.fromkeys(SHIPPED_ALIASES, "")) is not None:
             return self.default
-        raise ModelNotFound(
-            f"There is no model {name[:_MAX_ECHO]!r}. GET /v1/models lists what there is.", param="model"
-        )
+        return None
 
     def become(self, other: "Catalog") -> None:
         """Have what `other` has, from one moment to the next."""
-        self._entries, self._aliases, self.default = other._entries, other._aliases, other.default
+        self._entries, self._off, self._aliases = other._entries, other._off, other._aliases
+        self.default, self.default_name, self._configured = other.default, other.default_name, other._configured
 
-    def list(self) -> list[Entry]:
-        """All models, the default first, then by id."""
-        return sorted(self._entries.values(), key=lambda entry: (entry.id != self.default.id, entry.id))
+    def aliases_of(self, model: str) -> tuple[str, ...]:
+        """Those that the configuration and its changes give the model, without the names of other services."""
+        return tuple(name for name, id_ in self._aliases.items() if id_ == model)
+
+    def list_all(self) -> "list[Entry]":
+        """As `list`, with the models that are switched off."""
+        return sorted([*self._entries.values(), *self._off.values()], key=self._place)
+
+    def list(self) -> "list[Entry]":
+        """All models that are on, the default first, then by id."""
+        return sorted(self._entries.values(), key=self._place)
+
+    def _place(self, entry: Entry) -> tuple[bool, str]:
+        return entry.id != self.default.id, entry.id
 
     def _ids(self) -> str:
         return ", ".join(sorted(self._entries)) or "none"
 
     def _note_aliases(self) -> None:
-        for id_, entry in self._entries.items():
-            names = [alias for alias, target in self._aliases.items() if target == id_]
-            if id_ == self.default.id:
-                names += [
-                    alias for alias in SHIPPED_ALIASES if alias not in self._aliases and alias not in self._entries
-                ]
-            self._entries[id_] = replace(entry, aliases=tuple(names))
-        self.default = self._entries[self.default.id]
+        self._entries = {id_: self._with_aliases(entry) for id_, entry in self._entries.items()}
+        self._off = {id_: self._with_aliases(entry) for id_, entry in self._off.items()}
+        self.default = self._entries.get(self.default.id) or self._off[self.default.id]
+
+    def _with_aliases(self, entry: Entry) -> Entry:
+        names = self.aliases_of(entry.id)
+        if entry.id == self.default.id:
+            taken = {*self._aliases, *self._entries, *self._off}
+            names += tuple(alias for alias in SHIPPED_ALIASES if alias not in taken)
+        return replace(entry, aliases=names)
+
+
+def _missing(name: str) -> ModelNotFound:
+    message = f"There is no model {name[:_MAX_ECHO]!r}. GET /v1/models lists what there is."
+    return ModelNotFound(message, param="model")
 
 
 def _match(name: str, aliases: Mapping[str, str]) -> str | None:

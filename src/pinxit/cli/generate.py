@@ -4,7 +4,7 @@ import asyncio
 import base64
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,13 +133,13 @@ async def _paint_here(settings: Settings, body: dict[str, Any], show: ShowProgre
     from pinxit.app import build
     from pinxit.keys.service import local_caller
 
-    request = parse(body, settings, None).request
+    request = parse(body, settings, None, default_model="").request
     house = build(settings, owns_folder=False)
     await house.start()
     try:
         generation = await house.services.generations.create(
             local_caller(DEFAULT_ACCOUNT),
-            request,
+            request if "model" in body else replace(request, model=house.services.catalog.default_name),
             request_id=new_id("req"),
             on_progress=lambda progress: show(progress.step, progress.steps),
         )

@@ -117,12 +117,13 @@ def _micros(dollars: str | None, option: str) -> int | None:
 
 async def _create(settings: Settings, options: KeyOptions) -> tuple[ApiKey, str]:
     from pinxit.accounts import DEFAULT_ACCOUNT
-    from pinxit.app import all_backends, build_catalog
+    from pinxit.cli.models import as_kept
     from pinxit.keys.service import local_caller
 
-    catalog = build_catalog(settings, all_backends(settings))
-    for name in options.models or ():
-        catalog.resolve(name)
+    if options.models:
+        catalog = await as_kept(settings)
+        for name in options.models:
+            catalog.get(name)
     async with key_service(settings) as keys:
         created: tuple[ApiKey, str] = await keys.create(local_caller(DEFAULT_ACCOUNT), options)
         return created

@@ -108,7 +108,7 @@ def _models(form: KeyForm, catalog: Catalog) -> tuple[str, ...] | None:
 
 
 def _known(name: str, catalog: Catalog) -> str:
-    catalog.resolve(name)
+    catalog.get(name)
     return name
 
 

@@ -83,6 +83,8 @@ def console_routes(services: Services) -> list[BaseRoute]:
         post("/console/keys/{key_id:id}", keys.change, For.USERS),
         post("/console/keys/{key_id:id}/{action}", keys.act, For.USERS),
         get("/console/models", models.show, For.USERS),
+        get("/console/models/about", models.show_one, For.USERS),
+        post("/console/models/about", models.act, For.ADMINS),
         get("/console/usage", usage.show, For.USERS),
         get("/console/usage.csv", usage.table, For.USERS),
         get("/console/requests", requests.show, For.USERS),

@@ -392,3 +392,13 @@ Index(
     sqlite_where=text("account_id IS NULL"),
     postgresql_where=text("account_id IS NULL"),
 )
+
+model_changes = Table(
+    "model_changes",
+    metadata,
+    Column("model", Text, primary_key=True),  # its id; empty: the catalogue as a whole
+    Column("version", BigInteger, nullable=False),  # of the catalogue, as this was changed; see catalog/repository.py
+    Column("change", Json, nullable=False),  # only what is different from the configuration
+    Column("changed_at", Timestamp, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)

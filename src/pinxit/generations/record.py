@@ -110,7 +110,7 @@ def restore(generation: Generation, catalog: Catalog, jobs: Mapping[str, Any] | 
     try:
         kept["url_ttl_seconds"]  # without it nobody knows how long a URL may open the pictures
         model = jobs["model"] if jobs else generation.model
-        entry = catalog.resolve(model, shipped=False).at(kept.get("backend", ""))
+        entry = catalog.restore(model).at(kept.get("backend", ""))
         if jobs and entry.painter != kept["backend"]:
             raise BackendUnavailable(f"{kept['backend']} is not there any more.")
         size, seeds = Size.parse(kept["size"]), tuple(kept["seeds"])

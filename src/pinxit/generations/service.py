@@ -227,7 +227,7 @@ class GenerationService:
         models to fall back to. Raises ModelNotFound, PermissionDenied, InvalidValue.
         """
         first_seed = draw_seed() if request.seed is None else request.seed
-        entry = self._catalog.resolve(request.model)
+        entry = self._catalog.resolve(request.model, tells_why=caller.is_admin)
         caller.require_model(request.model, entry.id)
         missing: CredentialMissing | None = None
         try:

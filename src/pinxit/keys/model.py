@@ -105,6 +105,10 @@ class Caller:
     def key_id(self) -> str | None:
         return self.key.id if self.key else None
 
+    @property
+    def is_admin(self) -> bool:
+        return Scope.ADMIN in self.scopes
+
     def require(self, scope: Scope) -> None:
         """Raises PermissionDenied, naming the scope. `admin` includes every scope."""
         if scope not in self.scopes and Scope.ADMIN not in self.scopes:

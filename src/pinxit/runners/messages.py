@@ -40,7 +40,7 @@ def _refusing_nonsense(read: Callable[[Frame], T]) -> Callable[[Frame], T]:
 
 
 def order_frame(order_id: int, order: PaintOrder, ready_timeout_seconds: float | None = None) -> Frame:
-    """The frame `paint`, without what was `asked`, `jobs` and the credential: they are for backends that hand orders on.
+    """The frame `paint`, without what only backends that hand orders on need: `asked`, `jobs`, the credential.
 
     A painter that is sent one is ready; for a hub it says how long the order waits for that.
     """
