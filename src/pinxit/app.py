@@ -29,6 +29,7 @@ from pinxit.api.openapi import openapi_document
 from pinxit.api.rations import RATE_HEADERS
 from pinxit.api.routes import hot_routes, router
 from pinxit.api.shell import Shell
+from pinxit.audit.service import AuditService
 from pinxit.backends import registry
 from pinxit.backends.interface import Backend
 from pinxit.backends.upstream._configured import build_providers, price_list
@@ -276,6 +277,7 @@ def build(
         usage=UsageService(database, now=utc_now),
         users=UserService(database, now=utc_now, secret=signing_secret),
         health=HealthService(database, storage, now=utc_now),
+        audit=AuditService(database),
         now=utc_now,
     )
     return House(

@@ -232,16 +232,17 @@ async def _balance(settings: Settings, account_id: str) -> Credits:
 
 
 async def _top_up(settings: Settings, account_id: str, micros: int, reference: str) -> Credits:
-    from pinxit import accounts
+    from pinxit import accounts, audit
     from pinxit.app import utc_now
     from pinxit.ledger import ledger
 
     def unit(connection: "Connection") -> Credits:
         accounts.require(connection, account_id)
-        ledger.top_up(connection, account_id, micros, reference=reference, now=utc_now())
+        ledger.top_up(connection, account_id, micros, reference=reference, now=utc_now(), origin=origin)
         return _credits(connection, account_id)
 
     async with open_rows(settings) as database:
+        origin = audit.current()
         try:
             found: Credits = await database.write(unit)
         except Conflict as error:

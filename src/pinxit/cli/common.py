@@ -1,6 +1,8 @@
 """What several commands share."""
 
 import json
+import os
+import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,19 +42,28 @@ def print_json(content: Any) -> None:
 @asynccontextmanager
 async def open_rows(settings: Settings) -> AsyncIterator[Any]:
     """The database of these settings, with its default account; a server may be running over it."""
-    from pinxit import accounts
+    from pinxit import accounts, audit
     from pinxit.app import utc_now
     from pinxit.database.opening import open_database
     from pinxit.storage.folder import prepare_data_folder
 
     prepare_data_folder(settings.data_dir)
     database = open_database(settings)
+    audit.become(audit.Origin(audit.Actor(audit.ActorKind.COMMAND, name=_system_user())))
     try:
         now = utc_now()
         await database.write(lambda connection: accounts.ensure_default(connection, now))
         yield database
     finally:
         await database.close()
+
+
+def _system_user() -> str:
+    """Who types, as the system knows them; their number if it has no name for them."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 @asynccontextmanager

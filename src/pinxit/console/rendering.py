@@ -128,6 +128,7 @@ _PAGES = (
     ("/console/usage", "Usage", "chart"),
     ("/console/requests", "Requests", "list"),
     ("/console/webhooks", "Webhooks", "hook"),
+    ("/console/audit", "Audit log", "book"),
 )
 _OF_ADMINS = (("/console/people", "People", "people"), ("/console/health", "Health", "pulse"))
 

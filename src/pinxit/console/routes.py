@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pinxit.api.context import Services
+from pinxit.console.audit import AuditPage
 from pinxit.console.door import Door, For, Handler
 from pinxit.console.entrance import Entrance
 from pinxit.console.gallery import Gallery
@@ -29,6 +30,7 @@ def console_routes(services: Services) -> list[BaseRoute]:
     door = Door(services, pages)
     playground, gallery = Playground(pages), Gallery(pages)
     usage, requests, webhooks, health = UsagePages(pages), Requests(pages), Webhooks(pages), HealthPage(pages)
+    audit = AuditPage(pages)
     entrance, people, keys, models = Entrance(pages), People(pages), Keys(pages), Models(pages, static)
 
     async def static_file(request: Request) -> Response:
@@ -85,6 +87,8 @@ def console_routes(services: Services) -> list[BaseRoute]:
         post("/console/webhooks/{webhook_id:id}", webhooks.change, For.USERS),
         post("/console/webhooks/{webhook_id:id}/{action}", webhooks.act, For.USERS),
         post("/console/webhooks/{webhook_id:id}/deliveries/{delivery_id:id}/replay", webhooks.replay, For.USERS),
+        get("/console/audit", audit.show, For.USERS),
+        get("/console/audit.csv", audit.table, For.USERS),
         get("/console/health", health.show, For.ADMINS),
         get("/console/people", people.show, For.ADMINS),
         post("/console/people/invite", people.invite, For.ADMINS),

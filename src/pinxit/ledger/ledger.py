@@ -11,6 +11,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
+from pinxit import audit
 from pinxit.database.tables import holds, ledger_accounts, transfers
 from pinxit.errors import Conflict, InsufficientCredits, InvalidValue
 from pinxit.ids import new_id
@@ -96,12 +97,32 @@ def unbilled(connection: Connection, account_id: str) -> int:
     return -(connection.execute(query).scalar_one_or_none() or 0)
 
 
-def top_up(connection: Connection, account_id: str, micros: int, *, reference: str, now: datetime) -> None:
-    """Pay money in. The same `reference` again is Conflict, and pays nothing: a payment counts once."""
+def top_up(
+    connection: Connection,
+    account_id: str,
+    micros: int,
+    *,
+    reference: str,
+    now: datetime,
+    origin: audit.Origin = audit.Origin(),  # noqa: B008 - it is frozen
+) -> None:
+    """Pay money in. The same `reference` again is Conflict, and pays nothing: a payment counts once.
+
+    `origin`: whose doing the audit log calls it; ask `audit.current()` before the transaction.
+    """
     _require_amount(micros)
     credits_ = ensure(connection, Kind.CREDITS, account_id)
     funding = ensure(connection, Kind.FUNDING)
     _transfer(connection, TransferKind.TOP_UP, funding, credits_, micros, reference=reference, now=now)
+    audit.note(
+        connection,
+        origin,
+        audit.Action.ACCOUNT_TOPPED_UP,
+        audit.Thing("account", account_id),
+        account_id=account_id,
+        at=now,
+        after={"paid_in_micros": micros, "reference": reference},
+    )
 
 
 def hold(
