@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, literal, or_, select, tuple_
 
 from pinxit.audit.event import Event, Filters, Thing
 from pinxit.audit.origin import Actor, ActorKind
 from pinxit.database.interface import Database
 from pinxit.database.tables import audit_events
+from pinxit.database.types import Timestamp
 from pinxit.errors import NotFound
 
 _T = audit_events.c
@@ -48,7 +49,7 @@ def _list(connection: Connection, filters: Filters, after: str | None, limit: in
         place = connection.execute(select(_T.at, _T.id).where(_T.id == after, *own)).first()
         if place is None:
             return None
-        query = query.where(tuple_(_T.at, _T.id) < tuple_(place.at, place.id))
+        query = query.where(tuple_(_T.at, _T.id) < tuple_(literal(place.at, Timestamp), place.id))
     return [_from_row(row) for row in connection.execute(query)]
 
 
