@@ -64,7 +64,7 @@ from pinxit.runners.interface import Runner
 from pinxit.runners.process import ProcessRunner
 from pinxit.settings import ModelEntry, Settings
 from pinxit.storage.cache import FileCache
-from pinxit.storage.folder import prepare_data_folder
+from pinxit.storage.folder import PICTURES_FOLDER, prepare_data_folder
 from pinxit.storage.local import LocalStorage
 from pinxit.usage.usage import UsageService
 from pinxit.webhooks import outbox
@@ -78,7 +78,6 @@ log = structlog.get_logger(__name__)
 SIGNING_FILE = "signing.key"
 INSTANCE_FILE = "instance.id"
 """Names this data folder, so that its servers know the orders of those before them."""
-PICTURES_FOLDER = "pictures"
 THUMBNAILS_FOLDER = "thumbnails"
 """What is in it can be made again, and is."""
 

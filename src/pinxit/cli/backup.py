@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_rows, print_json, settings_from
+from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_rows, print_json, settings_from, utc_now
 from pinxit.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,10 +79,10 @@ def restore(
 
 
 async def _make(settings: Settings, destination: Path, verify: bool, keep: int | None) -> "Made":
-    from pinxit.app import PICTURES_FOLDER
     from pinxit.audit import Action
     from pinxit.backup.making import make
     from pinxit.database.migrate import HEAD
+    from pinxit.storage.folder import PICTURES_FOLDER
 
     pictures = settings.data_dir / PICTURES_FOLDER
     made = await make(settings, destination, pictures, verify=verify, keep=keep, say=_teller())
@@ -95,11 +95,11 @@ async def _restore(
     settings: Settings, source: Path, name: str | None, allow_damaged: bool
 ) -> "tuple[Restored, list[str]]":
     """What was put back, and everything that is wrong with it."""
-    from pinxit.app import PICTURES_FOLDER
     from pinxit.audit import Action
     from pinxit.backup import restoring
     from pinxit.cli.fsck import check
     from pinxit.cli.serve import lock_folder
+    from pinxit.storage.folder import PICTURES_FOLDER
 
     found, pool = restoring.find(source, name)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -113,7 +113,6 @@ async def _restore(
 
 async def _note(settings: Settings, action: "Action", folder: Path, manifest: "Manifest") -> None:
     from pinxit import audit
-    from pinxit.app import utc_now
 
     thing = audit.Thing("backup", folder.name, str(folder.parent.parent))
     after = {"pictures": manifest.pictures, **manifest.counts}

@@ -5,6 +5,7 @@ import os
 import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,11 +40,14 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 @asynccontextmanager
 async def open_rows(settings: Settings) -> AsyncIterator[Any]:
     """The database of these settings, with its default account; a server may be running over it."""
     from pinxit import accounts, audit
-    from pinxit.app import utc_now
     from pinxit.database.opening import open_database
     from pinxit.storage.folder import prepare_data_folder
 
@@ -69,7 +73,6 @@ def _system_user() -> str:
 @asynccontextmanager
 async def key_service(settings: Settings) -> AsyncIterator[Any]:
     """The key service over the database of these settings; a running server notices changes within a second."""
-    from pinxit.app import utc_now
     from pinxit.keys.service import KeyService
 
     async with open_rows(settings) as database:

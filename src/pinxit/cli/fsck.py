@@ -25,10 +25,10 @@ def fsck(config: ConfigFile = None, data_dir: DataDir = None, as_json: AsJson = 
 
 async def check(settings: Settings) -> list[str]:
     """What is wrong, a sentence each. Raises StartupError."""
-    from pinxit.app import PICTURES_FOLDER
     from pinxit.database.opening import sqlite_file
     from pinxit.ledger.invariants import check
     from pinxit.library.proof import check_files
+    from pinxit.storage.folder import PICTURES_FOLDER
     from pinxit.storage.local import LocalStorage
 
     if settings.database_url is None and not sqlite_file(settings).is_file():

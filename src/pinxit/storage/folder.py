@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pinxit.errors import StartupError
 
+PICTURES_FOLDER = "pictures"
 UNFINISHED = ".restoring"
 """A file that says that a backup is being put back into this folder, or was, and is not all there."""
 
