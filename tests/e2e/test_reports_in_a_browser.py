@@ -99,6 +99,10 @@ async def test_from_the_bill_to_the_order_to_its_message(front: Front, browser: 
         await page.locator("dialog.confirm").get_by_role("button", name="Delete").click()
         await page.get_by_text("No webhooks yet").wait_for()
 
+        await window.open(f"{address}/console/audit")
+        assert await page.locator("tbody tr", has_text="deleted a webhook").count() == 1
+        await is_fine()
+
         await window.open(f"{address}/console/health")
         await page.get_by_text("Settings", exact=True).click()
         await is_fine()

@@ -12,11 +12,14 @@ from pinxit.api.usage_query import read_day
 from pinxit.audit import Action, Event, Filters
 from pinxit.audit.csv import to_csv
 from pinxit.audit.service import days
+from pinxit.console.formats import money
 from pinxit.console.rendering import Pages
 from pinxit.console.visit import Visit
 from pinxit.errors import InvalidValue
 
 PAGE = 50
+MICROS = "_micros"
+"""Ends the name of a field that is money."""
 MOST_IN_A_TABLE = 10_000
 """Of the newest, for spreadsheets; an older day is asked for by its date."""
 WORDS = {
@@ -110,6 +113,7 @@ class AuditPage:
             actors=ACTORS,
             groups=GROUPS,
             brief=brief,
+            label=label,
             now=visit.services.now(),
         )
 
@@ -123,7 +127,12 @@ class AuditPage:
         )
 
 
-def brief(value: Any) -> str:
+def label(field: str) -> str:
+    """As people call it."""
+    return field.removesuffix(MICROS).replace("_", " ")
+
+
+def brief(value: Any, field: str = "") -> str:
     """A field's value in a few words."""
     if value is None or value in ("", [], {}):
         return "none"
@@ -132,7 +141,9 @@ def brief(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(brief(inner) for inner in value)
     if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {brief(inner)}" for name, inner in value.items())
+        return ", ".join(f"{label(name)} {brief(inner, name)}" for name, inner in value.items())
+    if isinstance(value, int) and field.endswith(MICROS):
+        return money(value)
     return str(value)
 
 
