@@ -33,6 +33,7 @@ from pinxit.api.openapi import openapi_document
 from pinxit.api.rations import RATE_HEADERS
 from pinxit.api.routes import hot_routes, router
 from pinxit.api.shell import Shell
+from pinxit.audit.service import AuditService
 from pinxit.backends import registry
 from pinxit.backends.interface import Backend, CredentialUse
 from pinxit.backends.upstream._configured import build_providers, price_list
@@ -72,7 +73,7 @@ from pinxit.runners.interface import Runner
 from pinxit.runners.process import ProcessRunner
 from pinxit.settings import ModelEntry, Settings
 from pinxit.storage.cache import FileCache
-from pinxit.storage.folder import prepare_data_folder
+from pinxit.storage.folder import PICTURES_FOLDER, prepare_data_folder
 from pinxit.storage.local import LocalStorage
 from pinxit.usage.usage import UsageService
 from pinxit.webhooks import outbox
@@ -86,7 +87,6 @@ log = structlog.get_logger(__name__)
 SIGNING_FILE = "signing.key"
 INSTANCE_FILE = "instance.id"
 """Names this data folder, so that its servers know the orders of those before them."""
-PICTURES_FOLDER = "pictures"
 THUMBNAILS_FOLDER = "thumbnails"
 """What is in it can be made again, and is."""
 
@@ -302,8 +302,8 @@ def build(
         health=HealthService(database, storage, now=utc_now),
         credits=CreditService(database, now=utc_now),
         accounts=Directory(database),
-        router=router,
         credentials=credentials,
+        audit=AuditService(database),
         now=utc_now,
     )
     return House(

@@ -125,6 +125,10 @@ async def test_from_the_bill_to_the_order_to_its_message(front: Front, browser: 
         assert page.url == f"{address}/console/credits", "a reload says nothing again"
         await is_fine()
 
+        await window.open(f"{address}/console/audit")
+        assert await page.locator("tbody tr", has_text="deleted a webhook").count() == 1
+        await is_fine()
+
         router, candidate = front.house.services.router, Candidate("far/far-1", "far", 0)
         for _ in range(FAILURES_IN_A_ROW):
             router.failed(candidate, router.admit(candidate), INJECTIONS[0])

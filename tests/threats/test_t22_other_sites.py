@@ -63,6 +63,8 @@ EXPECTED = {
     "POST /console/webhooks/{webhook_id:id}": USERS,
     "POST /console/webhooks/{webhook_id:id}/{action}": USERS,
     "POST /console/webhooks/{webhook_id:id}/deliveries/{delivery_id:id}/replay": USERS,
+    "GET /console/audit": USERS,
+    "GET /console/audit.csv": USERS,
     "GET /console/health": ADMINS,
     "POST /console/health/try": ADMINS,
     "GET /console/people": ADMINS,

@@ -83,6 +83,13 @@ def claim(connection: Connection, who: Sequence[Party], now: datetime) -> timede
     return timedelta(0)
 
 
+def begins_to_wait(connection: Connection, who: Sequence[Party], now: datetime) -> bool:
+    """Whether the try that was just claimed is the first one after which one of these parties has to wait."""
+    rows = connection.execute(failed_sign_ins.select().where(_any_of(who), failed_sign_ins.c.wait_until > now))
+    free = {party.id: party.free for party in who}
+    return any(row.failures == free[row.party] for row in rows)
+
+
 def _lock(connection: Connection, party: Party, now: datetime) -> Row[Any]:
     """Its row, made if there is none, which nobody else reads until the end of the transaction."""
     row = connection.execute(_LOCK.columns(failed_at=Timestamp, wait_until=Timestamp), {"party": party.id, "now": now})

@@ -112,8 +112,11 @@ def count_sessions(connection: Connection, user_id: str, now: datetime) -> int:
     return connection.execute(query).scalar_one()
 
 
-def delete_session(connection: Connection, token_sha256: str) -> None:
-    connection.execute(user_sessions.delete().where(user_sessions.c.token_sha256 == token_sha256))
+def delete_session(connection: Connection, token_sha256: str) -> User | None:
+    """Whose it was; None if there is none."""
+    gone = user_sessions.delete().where(user_sessions.c.token_sha256 == token_sha256).returning(user_sessions.c.user_id)
+    user_id = connection.execute(gone).scalar_one_or_none()
+    return None if user_id is None else find_user_by_id(connection, user_id)
 
 
 def delete_sessions(connection: Connection, user_id: str) -> None:
@@ -142,6 +145,11 @@ def find_link(connection: Connection, token_sha256: str, now: datetime) -> Link 
     row = connection.execute(
         select(join_links).where(join_links.c.token_sha256 == token_sha256, join_links.c.expires_at > now)
     ).first()
+    return _link(row) if row else None
+
+
+def find_link_by_id(connection: Connection, link_id: str) -> Link | None:
+    row = connection.execute(select(join_links).where(join_links.c.id == link_id)).first()
     return _link(row) if row else None
 
 

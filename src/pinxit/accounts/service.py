@@ -7,17 +7,20 @@ import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection
 
-from pinxit import accounts
+from pinxit import accounts, audit
 from pinxit.accounts import backoff, repository
+from pinxit.accounts.backoff import Party
+from pinxit.accounts.noting import as_user, note_account, note_link, note_user
 from pinxit.accounts.passwords import PasswordDesk
 from pinxit.accounts.user import MAX_PASSWORD_CHARACTERS, Link, Role, User, check_new_password, read_name
+from pinxit.audit import Action
 from pinxit.database.interface import Database
 from pinxit.errors import AuthenticationFailed, InvalidValue, NotFound, RateLimited, StorageUnavailable
 from pinxit.ids import new_id
@@ -82,12 +85,14 @@ class UserService:
             raise InvalidValue(f"A note has at most {MAX_NOTE_CHARACTERS} characters.", param="note")
         now, token = self._now(), _new_token()
         link = Link(new_id("link"), account_id, role, note, False, now, now + INVITATION)
+        origin = audit.current()
 
         def unit(connection: Connection) -> None:
             repository.delete_old_links(connection, now)
             if account_id is not None:
                 accounts.require(connection, account_id)
             repository.insert_link(connection, link, _digest(token))
+            note_link(connection, origin, Action.INVITATION_CREATED, link, now)
 
         await self._database.write(unit)
         return link, token
@@ -106,14 +111,21 @@ class UserService:
 
     async def withdraw(self, link_id: str) -> None:
         """Withdrawing twice is no error."""
-        await self._database.write(lambda connection: repository.take_link(connection, link_id))
+        origin, now = audit.current(), self._now()
+
+        def unit(connection: Connection) -> None:
+            link = repository.find_link_by_id(connection, link_id)
+            if link is not None and repository.take_link(connection, link_id):
+                note_link(connection, origin, Action.INVITATION_WITHDRAWN, link, now)
+
+        await self._database.write(unit)
 
     async def join(self, token: str, name: str, password: str) -> SignedIn:
         """Join by a link, which then is used up. Raises NotFound, InvalidValue, Conflict, Overloaded."""
         link, name = await self.get_link(token), read_name(name)
         check_new_password(password, name)
         hashed, now = await self._desk.hash(password), self._now()
-        session = _new_token()
+        session, origin = _new_token(), audit.current()
 
         def unit(connection: Connection) -> User:
             if not repository.take_link(connection, link.id):
@@ -124,6 +136,10 @@ class UserService:
             user = User(new_id("user"), account_id, name, link.role, now)
             repository.insert_user(connection, user, hashed)
             repository.insert_session(connection, _digest(session), user, now, now + SESSION)
+            by = as_user(origin, user)
+            if link.account_id is None:
+                note_account(connection, by, account_id, name, now)
+            note_user(connection, by, Action.USER_JOINED, user, now, after={"role": user.role, "link": link.id})
             return user
 
         user = await self._database.write(unit)
@@ -152,16 +168,29 @@ class UserService:
         fits = len(password) <= MAX_PASSWORD_CHARACTERS
         if not (await self._desk.verify(password if fits else "", hashed) and fits) or user is None:
             log.info("sign_in_failed", address=address)
+            if user is not None:  # what is nobody's name may be a password in the wrong field
+                await self._note_failure(user, who, now)
             raise AuthenticationFailed(WRONG)
-        token = _new_token()
+        token, origin = _new_token(), audit.current()
 
         def unit(connection: Connection) -> None:
             backoff.forgive(connection, who, now)
             repository.insert_session(connection, _digest(token), user, now, now + SESSION)
+            note_user(connection, as_user(origin, user), Action.SESSION_STARTED, user, now)
 
         await self._database.write(unit)
         log.info("user_signed_in", user_id=user.id)
         return SignedIn(user, token, device if device and known_device else self._new_device(name))
+
+    async def _note_failure(self, user: User, who: Sequence[Party], now: datetime) -> None:
+        """Only the one that makes the next one wait: a guesser fills no log."""
+        origin = audit.current()
+
+        def unit(connection: Connection) -> None:
+            if backoff.begins_to_wait(connection, who, now):
+                note_user(connection, origin, Action.SESSION_REFUSED, user, now)
+
+        await self._database.write(unit)
 
     async def find(self, token: str) -> User | None:
         """Whose session this is; None if it is over, or never was."""
@@ -183,10 +212,23 @@ class UserService:
             log.warning("session_last_seen_not_kept")
 
     async def sign_out(self, token: str) -> None:
-        await self._database.write(lambda connection: repository.delete_session(connection, _digest(token)))
+        origin, now = audit.current(), self._now()
+
+        def unit(connection: Connection) -> None:
+            user = repository.delete_session(connection, _digest(token))
+            if user is not None:
+                note_user(connection, origin, Action.SESSION_ENDED, user, now)
+
+        await self._database.write(unit)
 
     async def sign_out_everywhere(self, user: User) -> None:
-        await self._database.write(lambda connection: repository.delete_sessions(connection, user.id))
+        origin, now = audit.current(), self._now()
+
+        def unit(connection: Connection) -> None:
+            repository.delete_sessions(connection, user.id)
+            note_user(connection, origin, Action.SESSIONS_ENDED, user, now)
+
+        await self._database.write(unit)
 
     async def count_sessions(self, user: User) -> int:
         return await self._database.read(lambda connection: repository.count_sessions(connection, user.id, self._now()))
@@ -199,10 +241,12 @@ class UserService:
         except AuthenticationFailed as error:
             raise InvalidValue("This is not your password.", param="old_password") from error
         hashed, now, token = await self._desk.hash(new), self._now(), _new_token()
+        origin = audit.current()
 
         def unit(connection: Connection) -> None:
             repository.set_password(connection, user.id, hashed)
             repository.delete_sessions(connection, user.id)
+            note_user(connection, origin, Action.USER_PASSWORD_CHANGED, user, now)
             repository.insert_session(connection, _digest(token), user, now, now + SESSION)
 
         await self._database.write(unit)
@@ -217,9 +261,20 @@ class UserService:
     async def set_role(self, user_id: str, role: Role) -> None:
         """Raises NotFound; InvalidValue for the last admin."""
 
+        origin, now = audit.current(), self._now()
+
         def unit(connection: Connection) -> None:
-            _require_another_admin(connection, user_id, role)
+            user = _require_another_admin(connection, user_id, role)
             repository.set_role(connection, user_id, role)
+            note_user(
+                connection,
+                origin,
+                Action.USER_ROLE_CHANGED,
+                user,
+                now,
+                before={"role": user.role},
+                after={"role": role},
+            )
 
         await self._database.write(unit)
         log.info("role_changed", user_id=user_id, role=role.value)
@@ -230,9 +285,12 @@ class UserService:
         Raises NotFound; InvalidValue for the last admin.
         """
 
+        origin, now = audit.current(), self._now()
+
         def unit(connection: Connection) -> None:
-            _require_another_admin(connection, user_id, None)
+            user = _require_another_admin(connection, user_id, None)
             repository.delete_user(connection, user_id)
+            note_user(connection, origin, Action.USER_REMOVED, user, now, before={"role": user.role})
 
         await self._database.write(unit)
         log.info("user_removed", user_id=user_id)
@@ -243,13 +301,16 @@ class UserService:
         """`account_id` None: a new one of their own. Raises InvalidValue, NotFound, Conflict."""
         name = read_name(name)
         check_new_password(password, name)
-        hashed, now = await self._desk.hash(password), self._now()
+        hashed, now, origin = await self._desk.hash(password), self._now(), audit.current()
 
         def unit(connection: Connection) -> User:
             if account_id is not None:
                 accounts.require(connection, account_id)
             user = User(new_id("user"), account_id or accounts.create(connection, name, now), name, role, now)
             repository.insert_user(connection, user, hashed)
+            if account_id is None:
+                note_account(connection, origin, user.account_id, name, now)
+            note_user(connection, origin, Action.USER_CREATED, user, now, after={"role": role})
             return user
 
         return await self._database.write(unit)
@@ -258,7 +319,7 @@ class UserService:
         """All sessions end, and earlier failures are forgotten. Raises NotFound, InvalidValue."""
         name = _folded(name)
         check_new_password(password, name)
-        hashed = await self._desk.hash(password)
+        hashed, now, origin = await self._desk.hash(password), self._now(), audit.current()
 
         def unit(connection: Connection) -> User:
             found = repository.find_user(connection, name)
@@ -268,6 +329,7 @@ class UserService:
             repository.set_password(connection, user.id, hashed)
             repository.delete_sessions(connection, user.id)
             backoff.forget_name(connection, name)
+            note_user(connection, origin, Action.USER_PASSWORD_CHANGED, user, now)
             return user
 
         return await self._database.write(unit)
@@ -287,13 +349,15 @@ class UserService:
         return hmac.new(self._device_key, f"{nonce}\0{name}".encode("utf-8", "replace"), "sha256").hexdigest()
 
 
-def _require_another_admin(connection: Connection, user_id: str, role: Role | None) -> None:
+def _require_another_admin(connection: Connection, user_id: str, role: Role | None) -> User:
+    """The user. Raises NotFound; InvalidValue if they are the last admin, and would not be one any more."""
     admins = repository.lock_admins(connection)
     user = repository.find_user_by_id(connection, user_id)
     if user is None:
         raise NotFound("There is no such user.")
     if user.is_admin and role is not Role.ADMIN and admins == 1:
         raise InvalidValue(LAST_ADMIN, param="role")
+    return user
 
 
 def _new_token() -> str:

@@ -1,15 +1,17 @@
 """What handlers share: the services, and small readers of an ASGI scope."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from starlette.types import Scope
 
+from pinxit import audit
 from pinxit.accounts.directory import Directory
 from pinxit.accounts.service import UserService
+from pinxit.audit.service import AuditService
 from pinxit.catalog.catalog import Catalog
 from pinxit.catalog.service import CatalogService
 from pinxit.credentials.service import CredentialService
@@ -56,8 +58,8 @@ class Services:
     health: HealthService
     credits: CreditService
     accounts: Directory
-    router: Router
     credentials: CredentialService
+    audit: AuditService
     now: Callable[[], datetime]
 
 
@@ -100,6 +102,36 @@ def base_url_without_request(settings: Settings) -> str:
 
 def _address(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def act_as(scope: Scope, settings: Settings, actor: audit.Actor) -> None:
+    """What this request changes from now on is noted as this one's doing."""
+    address = client_address(scope, settings.trusted_proxies) if settings.audit_addresses else None
+    audit.become(audit.Origin(actor, scope[REQUEST_ID], address))
+
+
+def client_address(scope: Scope, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> str:
+    """The address of the client: behind trusted proxies the last one in `X-Forwarded-For` that is none of them."""
+    client = scope.get("client")
+    address = client[0] if client else ""
+    if not is_trusted_proxy(address, trusted_proxies):
+        return str(address)
+    hops = ",".join(headers(scope, b"x-forwarded-for")).split(",")
+    for hop in reversed([hop.strip() for hop in hops if hop.strip()]):
+        if not _is_address(hop):
+            break
+        address = hop
+        if not is_trusted_proxy(hop, trusted_proxies):
+            break
+    return str(address)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _from_trusted_proxy(scope: Scope, settings: Settings) -> bool:

@@ -14,11 +14,12 @@ from pinxit import __version__
 from pinxit.api import shapes, usage_query
 from pinxit.api.auth import authenticate
 from pinxit.api.body import read_json_object
-from pinxit.api.context import Services, base_url
+from pinxit.api.context import Services, act_as, base_url
 from pinxit.api.fields import Fields, page_of, texts
 from pinxit.api.heartbeat import with_heartbeat
 from pinxit.api.images import terms
 from pinxit.api.rations import read_budgets, read_limits
+from pinxit.audit import Actor, ActorKind
 from pinxit.catalog.entry import Entry
 from pinxit.errors import InvalidRequest, InvalidValue
 from pinxit.images.request import Delivery
@@ -51,6 +52,9 @@ def caller_with(scope: Scope, services: Services) -> Callable[[Request], Awaitab
     async def dependency(request: Request) -> Caller:
         caller = await authenticate(request.scope, services.keys)
         caller.require(scope)
+        if caller.key is not None:
+            name = caller.key.options.name or caller.key.prefix
+            act_as(request.scope, services.settings, Actor(ActorKind.KEY, caller.key.id, name))
         return caller
 
     return dependency

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pinxit import audit
 from pinxit.api.body import ClientDisconnected
 from pinxit.api.context import ANSWER_HEADERS, REQUEST_ID, header
 from pinxit.api.errors import render
@@ -45,7 +46,8 @@ class Shell:
 
         error: PinxitError | None = None
         try:
-            await self._app(scope, receive, send_with_id)
+            with audit.acting(audit.Origin()):  # until a door knows better, and no longer than this request
+                await self._app(scope, receive, send_with_id)
         except ClientDisconnected:
             pass
         except PinxitError as expected:

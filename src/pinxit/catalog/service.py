@@ -1,14 +1,16 @@
 """The models as admins have them: changed while the server runs, by any of its processes, and kept."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection
 
+from pinxit import audit
+from pinxit.audit import Action, Origin, Thing
 from pinxit.catalog import changes as laying
 from pinxit.catalog import repository
 from pinxit.catalog.catalog import Catalog
@@ -167,7 +169,7 @@ class CatalogService:
 
         Raises ModelNotFound, InvalidValue if it is off, StorageUnavailable.
         """
-        configured, now = self._configured, self._now()
+        configured, now, origin = self._configured, self._now(), audit.current()
         wanted = configured.default.id if model is None else self._configured_entry(model).id
 
         def unit(connection: Connection) -> Snapshot:
@@ -176,6 +178,15 @@ class CatalogService:
                 raise InvalidValue(f"{wanted} is switched off. Switch it on first.", param="default")
             chosen = None if wanted == configured.default.id else wanted
             repository.keep_default(connection, before, chosen, now, by)
+            _note(
+                connection,
+                origin,
+                Action.MODEL_DEFAULT_CHANGED,
+                wanted,
+                now,
+                before={"default": before.changes.default_model or configured.default.id},
+                after={"default": wanted},
+            )
             return repository.read(connection)
 
         self._take(await self._database.write(unit))
@@ -190,17 +201,20 @@ class CatalogService:
         by: str,
         aliases: Sequence[str] = (),
     ) -> None:
-        configured, now = self._configured, self._now()
+        configured, now, origin = self._configured, self._now(), audit.current()
 
         def unit(connection: Connection) -> Snapshot:
             before = repository.read_to_change(connection)
             kept = before.models.get(model)
             if seen is not None and seen != (kept.version if kept else 0):
                 raise Conflict(MEANWHILE)
-            change = changed(kept.change if kept else UNCHANGED)
+            earlier = kept.change if kept else UNCHANGED
+            change = changed(earlier)
             others = configured.lay(before.changes.with_model(model, UNCHANGED))
             laying.check_fit(model, change, aliases, others)
             repository.keep(connection, before, model, change, now, by)
+            facts = {"before": asdict(earlier), "after": asdict(change)}
+            _note(connection, origin, _action_of(earlier, change), model, now, **facts)
             return repository.read(connection)
 
         try:
@@ -225,3 +239,22 @@ class CatalogService:
             is_default_configured=entry.id == self._configured.default.id,
             kept=self._seen.models.get(entry.id),
         )
+
+
+def _action_of(before: ModelChange, after: ModelChange) -> Action:
+    if before.is_off == after.is_off:
+        return Action.MODEL_CHANGED
+    return Action.MODEL_DISABLED if after.is_off else Action.MODEL_ENABLED
+
+
+def _note(
+    connection: Connection,
+    origin: Origin,
+    action: Action,
+    model: str,
+    at: datetime,
+    *,
+    before: Mapping[str, object],
+    after: Mapping[str, object],
+) -> None:
+    audit.note(connection, origin, action, Thing("model", model), account_id=None, at=at, before=before, after=after)

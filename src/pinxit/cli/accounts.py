@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pinxit.accounts.user import Role, User
-from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_rows, print_json, settings_from
+from pinxit.cli.common import AsJson, ConfigFile, DataDir, open_rows, print_json, settings_from, utc_now
 from pinxit.errors import Conflict, InvalidValue
 from pinxit.ledger.dollars import to_micros, to_text
 from pinxit.settings import Settings
@@ -181,7 +181,7 @@ async def _passwd(settings: Settings, name: str, password: str) -> User:
 @asynccontextmanager
 async def _user_service(settings: Settings) -> AsyncIterator[Any]:
     from pinxit.accounts.service import UserService
-    from pinxit.app import SIGNING_FILE, utc_now
+    from pinxit.app import SIGNING_FILE
     from pinxit.library.urls import load_secret
 
     async with open_rows(settings) as database:
@@ -232,16 +232,16 @@ async def _balance(settings: Settings, account_id: str) -> Credits:
 
 
 async def _top_up(settings: Settings, account_id: str, micros: int, reference: str) -> Credits:
-    from pinxit import accounts
-    from pinxit.app import utc_now
+    from pinxit import accounts, audit
     from pinxit.ledger import ledger
 
     def unit(connection: "Connection") -> Credits:
         accounts.require(connection, account_id)
-        ledger.top_up(connection, account_id, micros, reference=reference, now=utc_now())
+        ledger.top_up(connection, account_id, micros, reference=reference, now=utc_now(), origin=origin)
         return _credits(connection, account_id)
 
     async with open_rows(settings) as database:
+        origin = audit.current()
         try:
             found: Credits = await database.write(unit)
         except Conflict as error:

@@ -1,8 +1,11 @@
 """What several commands share."""
 
 import json
+import os
+import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,16 +40,20 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 @asynccontextmanager
 async def open_rows(settings: Settings) -> AsyncIterator[Any]:
     """The database of these settings, with its default account; a server may be running over it."""
-    from pinxit import accounts
-    from pinxit.app import utc_now
+    from pinxit import accounts, audit
     from pinxit.database.opening import open_database
     from pinxit.storage.folder import prepare_data_folder
 
     prepare_data_folder(settings.data_dir)
     database = open_database(settings)
+    audit.become(audit.Origin(audit.Actor(audit.ActorKind.COMMAND, name=_system_user())))
     try:
         now = utc_now()
         await database.write(lambda connection: accounts.ensure_default(connection, now))
@@ -55,10 +62,17 @@ async def open_rows(settings: Settings) -> AsyncIterator[Any]:
         await database.close()
 
 
+def _system_user() -> str:
+    """Who types, as the system knows them; their number if it has no name for them."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 @asynccontextmanager
 async def key_service(settings: Settings) -> AsyncIterator[Any]:
     """The key service over the database of these settings; a running server notices changes within a second."""
-    from pinxit.app import utc_now
     from pinxit.keys.service import KeyService
 
     async with open_rows(settings) as database:

@@ -11,7 +11,7 @@ from pinxit.settings import Settings
 
 def fsck(config: ConfigFile = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Prove the books and every stored picture; a server may be running. Ends with 1 if something is wrong."""
-    problems = asyncio.run(_check(settings_from(config, data_dir=data_dir)))
+    problems = asyncio.run(check(settings_from(config, data_dir=data_dir)))
     if as_json:
         print_json({"ok": not problems, "problems": problems})
     else:
@@ -23,11 +23,12 @@ def fsck(config: ConfigFile = None, data_dir: DataDir = None, as_json: AsJson = 
         raise typer.Exit(1)
 
 
-async def _check(settings: Settings) -> list[str]:
-    from pinxit.app import PICTURES_FOLDER
+async def check(settings: Settings) -> list[str]:
+    """What is wrong, a sentence each. Raises StartupError."""
     from pinxit.database.opening import sqlite_file
     from pinxit.ledger.invariants import check
     from pinxit.library.proof import check_files
+    from pinxit.storage.folder import PICTURES_FOLDER
     from pinxit.storage.local import LocalStorage
 
     if settings.database_url is None and not sqlite_file(settings).is_file():

@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 
 from pinxit import __version__
-from pinxit.cli import accounts, config, credentials, fsck, generate, keys, models, providers, serve, usage, webhooks
+from pinxit.cli import (
+    accounts,
+    audit,
+    backup,
+    config,
+    credentials,
+    fsck,
+    generate,
+    keys,
+    models,
+    providers,
+    serve,
+    usage,
+    webhooks,
+)
 from pinxit.errors import PinxitError
 
 app = typer.Typer(
@@ -21,6 +35,9 @@ app.command(name="generate")(generate.generate)
 app.command(name="models")(models.models)
 app.command(name="providers")(providers.providers)
 app.command(name="usage")(usage.usage)
+app.command(name="audit")(audit.audit)
+app.command(name="backup")(backup.backup)
+app.command(name="restore")(backup.restore)
 app.command(name="fsck")(fsck.fsck)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(keys.app, name="keys")

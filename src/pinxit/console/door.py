@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pinxit.api.context import REQUEST_ID, Services
+from pinxit.api.context import REQUEST_ID, Services, act_as
 from pinxit.api.errors import render, status_and_type
+from pinxit.audit import Actor, ActorKind
 from pinxit.console.forms import read_form
 from pinxit.console.rendering import SAFE_HEADERS, Pages
 from pinxit.console.visit import Visit, cookie_name, refuse_other_origins, set_cookie
@@ -62,6 +63,7 @@ class Door:
             self._know_stranger(visit)
             try:
                 await self._recognise(visit)
+                act_as(scope, self._services.settings, _actor(visit))
                 response = await self._answer(visit, handler, who, reads_form)
             except PinxitError as error:
                 response = self._error(visit, error)
@@ -142,6 +144,12 @@ class Door:
             message=f"Tell us the request id {request_id}." if is_ours else hide_secrets(error.message),
             code=status,
         )
+
+
+def _actor(visit: Visit) -> Actor:
+    if visit.user is None:
+        return Actor(ActorKind.VISITOR)
+    return Actor(ActorKind.USER, visit.user.id, visit.user.name)
 
 
 def _wants_json(request: Request) -> bool:

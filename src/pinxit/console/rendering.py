@@ -131,6 +131,7 @@ _PAGES = (
     ("/console/credits", "Credits", "coins"),
     ("/console/webhooks", "Webhooks", "hook"),
     ("/console/credentials", "Credentials", "lock"),
+    ("/console/audit", "Audit log", "book"),
 )
 _OF_ADMINS = (("/console/people", "People", "people"), ("/console/health", "Health", "pulse"))
 

@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pinxit.api.context import Services
+from pinxit.console.audit import AuditPage
 from pinxit.console.credentials import Credentials
 from pinxit.console.credits import CreditPages
 from pinxit.console.door import Door, For, Handler
@@ -34,6 +35,7 @@ def console_routes(services: Services) -> list[BaseRoute]:
     usage, requests, webhooks, health = UsagePages(pages), Requests(pages), Webhooks(pages), HealthPage(pages)
     credit_pages = CreditPages(pages)
     credentials = Credentials(pages)
+    audit = AuditPage(pages)
     entrance, people, keys, models = Entrance(pages), People(pages), Keys(pages), Models(pages, static)
 
     async def static_file(request: Request) -> Response:
@@ -103,6 +105,8 @@ def console_routes(services: Services) -> list[BaseRoute]:
         post("/console/credentials/own/{provider}/remove", credentials.remove_own, For.USERS),
         post("/console/credentials/server/{provider}", credentials.set_house, For.ADMINS),
         post("/console/credentials/server/{provider}/remove", credentials.remove_house, For.ADMINS),
+        get("/console/audit", audit.show, For.USERS),
+        get("/console/audit.csv", audit.table, For.USERS),
         get("/console/health", health.show, For.ADMINS),
         post("/console/health/try", health.try_again, For.ADMINS),
         get("/console/people", people.show, For.ADMINS),

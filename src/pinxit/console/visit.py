@@ -3,8 +3,6 @@
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from ipaddress import ip_address
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -12,7 +10,7 @@ from starlette.responses import Response
 
 from pinxit.accounts.service import SignedIn
 from pinxit.accounts.user import User
-from pinxit.api.context import Services, base_url, is_trusted_proxy
+from pinxit.api.context import Services, base_url, client_address
 from pinxit.console.forms import Form
 from pinxit.errors import PermissionDenied
 from pinxit.keys.model import Caller, Scope
@@ -131,31 +129,6 @@ def refuse_other_origins(request: Request, public_url: str | None) -> None:
             "Forms of the console are sent by its own pages only. If there is a proxy before this server, let it pass "
             "on the Host header, or set public_url."
         )
-
-
-def client_address(scope: Any, trusted_proxies: Any) -> str:
-    """The address of the client: behind trusted proxies the last one in `X-Forwarded-For` that is none of them."""
-    client = scope.get("client")
-    address = client[0] if client else ""
-    if not is_trusted_proxy(address, trusted_proxies):
-        return str(address)
-    forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    hops = b",".join(forwarded).decode("latin-1").split(",")
-    for hop in reversed([hop.strip() for hop in hops if hop.strip()]):
-        if not _is_address(hop):
-            break
-        address = hop
-        if not is_trusted_proxy(hop, trusted_proxies):
-            break
-    return str(address)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def version_of(data: bytes) -> str:

@@ -12,7 +12,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
+from sqlalchemy import Connection
 
+from pinxit import audit
+from pinxit.audit import Action, Origin, Thing
 from pinxit.backends.interface import Credential, CredentialUse
 from pinxit.credentials import repository
 from pinxit.credentials.model import StoredCredential, checked, hint_of
@@ -203,7 +206,7 @@ class CredentialService:
                 created_at=now,
                 changed_at=now,
             )
-            await self._database.write(partial(repository.put, stored=stored))
+            await self._database.write(partial(_put, stored=stored, origin=audit.current()))
             if self._keys.ready().first == ring.first:  # else the key was replaced meanwhile
                 break
         await self.look()
@@ -212,7 +215,7 @@ class CredentialService:
 
     async def remove(self, provider: str, *, account_id: str | None) -> None:
         """Raises NotFound, StorageUnavailable."""
-        unit = partial(repository.remove, provider=provider, account_id=account_id, now=self._now())
+        unit = partial(_remove, provider=provider, account_id=account_id, now=self._now(), origin=audit.current())
         if not await self._database.write(unit):
             raise NotFound(f"There is no stored credential for {provider[:64]!r}.")
         await self.look()
@@ -236,6 +239,7 @@ class CredentialService:
                 break
             for stored in stale:
                 count += await self._reseal(stored, ring)
+        await self._database.write(partial(_note_resealed, origin=audit.current(), count=count, now=self._now()))
         await self.look()
         log.info("credentials_sealed_anew", count=count)
         return count
@@ -307,3 +311,29 @@ class CredentialService:
         if lost:
             reason = KeyLost().message
             log.error("credentials_not_readable", count=len(lost), provider=lost[0].provider, reason=reason)
+
+
+def _put(connection: Connection, stored: StoredCredential, origin: Origin) -> None:
+    repository.put(connection, stored)
+    audit.note(
+        connection,
+        origin,
+        Action.CREDENTIAL_SET,
+        Thing("provider", stored.provider),
+        account_id=stored.account_id,
+        at=stored.changed_at,
+        after={"ends_in": stored.hint, "may_fall_back": stored.may_fall_back},
+    )
+
+
+def _remove(connection: Connection, provider: str, account_id: str | None, now: datetime, origin: Origin) -> bool:
+    is_gone = repository.remove(connection, provider, account_id, now)
+    if is_gone:
+        provider_s = Thing("provider", provider)
+        audit.note(connection, origin, Action.CREDENTIAL_REMOVED, provider_s, account_id=account_id, at=now)
+    return is_gone
+
+
+def _note_resealed(connection: Connection, origin: Origin, count: int, now: datetime) -> None:
+    all_ = Thing("credentials", "all")
+    audit.note(connection, origin, Action.CREDENTIALS_RESEALED, all_, account_id=None, at=now, after={"count": count})

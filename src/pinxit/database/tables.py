@@ -402,3 +402,23 @@ model_changes = Table(
     Column("changed_at", Timestamp, nullable=False),
     Column("changed_by", Text, nullable=False),
 )
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Timestamp, nullable=False),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor_id", Text),
+    Column("actor_name", Text, nullable=False),
+    Column("account_id", Text),  # whose things changed; no key of a table: events outlive what they tell of
+    Column("action", Text, nullable=False),
+    Column("object_kind", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("object_label", Text, nullable=False),
+    Column("changes", Json, nullable=False),
+    Column("request_id", Text),
+    Column("address", Text),
+)
+Index("ix_audit_events_newest", audit_events.c.at, audit_events.c.id)
+Index("ix_audit_events_account_newest", audit_events.c.account_id, audit_events.c.at, audit_events.c.id)

@@ -71,13 +71,14 @@ def update_options(connection: Connection, account_id: str, key_id: str, options
     )
 
 
-def revoke(connection: Connection, account_id: str, key_id: str, now: datetime) -> None:
-    """The first revocation counts; a second changes nothing."""
-    connection.execute(
+def revoke(connection: Connection, account_id: str, key_id: str, now: datetime) -> bool:
+    """Whether it was not revoked before: the first revocation counts, a second changes nothing."""
+    revoked = connection.execute(
         api_keys.update()
         .where(api_keys.c.account_id == account_id, api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
         .values(revoked_at=now)
     )
+    return revoked.rowcount == 1
 
 
 def touch(connection: Connection, key_id: str, now: datetime) -> None:

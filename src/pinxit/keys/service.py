@@ -5,12 +5,14 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy import Connection
 
+from pinxit import audit
+from pinxit.audit import Action, Thing
 from pinxit.database.interface import Database
 from pinxit.errors import AuthenticationFailed, NotFound, PermissionDenied, StorageUnavailable
 from pinxit.ids import new_id
@@ -78,7 +80,21 @@ class KeyService:
             options=options,
             created_at=self._now(),
         )
-        await self._database.write(lambda connection: repository.insert(connection, key, digest(secret)))
+        origin = audit.current()
+
+        def unit(connection: Connection) -> None:
+            repository.insert(connection, key, digest(secret))
+            audit.note(
+                connection,
+                origin,
+                Action.KEY_CREATED,
+                _thing(key),
+                account_id=key.account_id,
+                at=key.created_at,
+                after=asdict(options),
+            )
+
+        await self._database.write(unit)
         log.info("key_created", key_id=key.id, account_id=key.account_id)
         return key, secret
 
@@ -96,6 +112,7 @@ class KeyService:
 
         It is one unit of work, `change` too: of two changes at once neither brings back what the other took away.
         """
+        origin, now = audit.current(), self._now()
 
         def unit(connection: Connection) -> ApiKey:
             key = _there(repository.find_to_change(connection, caller.account_id, key_id))
@@ -104,7 +121,18 @@ class KeyService:
             options = change(key.options)
             _require_not_stronger(caller, options)
             repository.update_options(connection, caller.account_id, key_id, options)
-            return replace(key, options=options)
+            changed = replace(key, options=options)
+            audit.note(
+                connection,
+                origin,
+                _action(key.options, options),
+                _thing(changed),
+                account_id=caller.account_id,
+                at=now,
+                before=asdict(key.options),
+                after=asdict(options),
+            )
+            return changed
 
         changed = await self._database.write(unit)
         self._known.clear()
@@ -112,9 +140,15 @@ class KeyService:
 
     async def revoke(self, caller: Caller, key_id: str) -> ApiKey:
         """Revoke the key for good; revoking twice is no error. Raises NotFound, PermissionDenied."""
-        _require_not_stronger(caller, (await self.get(caller, key_id)).options)
-        now = self._now()
-        await self._database.write(lambda connection: repository.revoke(connection, caller.account_id, key_id, now))
+        key = await self.get(caller, key_id)
+        _require_not_stronger(caller, key.options)
+        origin, now = audit.current(), self._now()
+
+        def unit(connection: Connection) -> None:
+            if repository.revoke(connection, caller.account_id, key_id, now):
+                audit.note(connection, origin, Action.KEY_REVOKED, _thing(key), account_id=caller.account_id, at=now)
+
+        await self._database.write(unit)
         self._known.clear()
         log.info("key_revoked", key_id=key_id, account_id=caller.account_id)
         return await self.get(caller, key_id)
@@ -151,6 +185,16 @@ class KeyService:
             await self._database.write(lambda connection: repository.touch(connection, key_id, now))
         except StorageUnavailable:
             log.warning("key_last_used_not_kept", key_id=key_id)
+
+
+def _thing(key: ApiKey) -> Thing:
+    return Thing("api_key", key.id, key.options.name or f"{key.prefix}…{key.last4}")
+
+
+def _action(before: KeyOptions, after: KeyOptions) -> Action:
+    if before.disabled == after.disabled:
+        return Action.KEY_CHANGED
+    return Action.KEY_DISABLED if after.disabled else Action.KEY_ENABLED
 
 
 def _there(key: ApiKey | None) -> ApiKey:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
+from pinxit import audit
 from pinxit.database.interface import Database
 from pinxit.database.tables import transfers
 from pinxit.errors import Conflict, InvalidValue, NotFound
@@ -82,7 +83,13 @@ class CreditService:
         if len(note) > MAX_NOTE_CHARACTERS:
             raise InvalidValue(f"A note has at most {MAX_NOTE_CHARACTERS} characters.", param="note")
         unit = partial(
-            ledger.top_up, account_id=account_id, micros=micros, now=self._now(), id_=transfer_id, note=note or None
+            ledger.top_up,
+            account_id=account_id,
+            micros=micros,
+            now=self._now(),
+            id_=transfer_id,
+            note=note or None,
+            origin=audit.current(),
         )
         try:
             await self._database.write(unit)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
+from pinxit import audit
 from pinxit.database.prepared import Prepared
 from pinxit.database.tables import holds, ledger_accounts, transfers
 from pinxit.database.types import from_micros
@@ -121,15 +122,27 @@ def top_up(
     reference: str | None = None,
     id_: str | None = None,
     note: str | None = None,
+    origin: audit.Origin = audit.Origin(),  # noqa: B008 - it is frozen
 ) -> None:
     """Pay money in. The same `reference`, or the same `id_` of the transfer, again is Conflict, and pays nothing: a
     payment counts once.
+
+    `origin`: whose doing the audit log calls it; ask `audit.current()` before the transaction.
     """
     _require_amount(micros)
     credits_ = ensure(connection, Kind.CREDITS, account_id)
     funding = ensure(connection, Kind.FUNDING)
     _transfer(
         connection, TransferKind.TOP_UP, funding, credits_, micros, reference=reference, now=now, id_=id_, note=note
+    )
+    audit.note(
+        connection,
+        origin,
+        audit.Action.ACCOUNT_TOPPED_UP,
+        audit.Thing("account", account_id),
+        account_id=account_id,
+        at=now,
+        after={"paid_in_micros": micros, "reference": reference, "note": note},
     )
 
 

@@ -5,7 +5,9 @@ from datetime import datetime
 from time import monotonic
 
 import structlog
+from sqlalchemy import Connection
 
+from pinxit import audit
 from pinxit.database.interface import Database
 from pinxit.errors import NotFound, StorageUnavailable
 from pinxit.library import repository
@@ -139,11 +141,16 @@ class Library:
 
         Raises NotFound, StorageUnavailable.
         """
-        now = self._now()
-        key = await self._database.write(
-            lambda connection: repository.mark_deleted(connection, account_id, image_id, now)
-        )
-        if key is None:
+        origin, now = audit.current(), self._now()
+
+        def unit(connection: Connection) -> str | None:
+            key = repository.mark_deleted(connection, account_id, image_id, now)
+            if key is not None:
+                picture = audit.Thing("image", image_id)
+                audit.note(connection, origin, audit.Action.IMAGE_DELETED, picture, account_id=account_id, at=now)
+            return key
+
+        if await self._database.write(unit) is None:
             raise NotFound("There is no such picture.")
         await self.purge()
 

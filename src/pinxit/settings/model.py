@@ -89,6 +89,9 @@ class Settings(BaseModel):
         (), description="Origins of web pages that may call the API from a browser; `*` alone means any."
     )
     console: bool = Field(True, description="Whether there are web pages under `/console`.")
+    audit_addresses: bool = Field(
+        True, description="Whether the audit log keeps the addresses of clients that change something."
+    )
     billing: Literal["off", "credits"] = Field(
         "off", description="Whether orders are paid from an account's credits; `off` only counts what is used."
     )

@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, or_, select, text
 
+from pinxit import audit
 from pinxit.database.tables import webhook_deliveries as deliveries
 from pinxit.database.tables import webhook_endpoints as endpoints
 from pinxit.database.tables import webhook_events as events
 from pinxit.ids import new_id
 from pinxit.webhooks import repository
+from pinxit.webhooks.auditing import thing
 from pinxit.webhooks.model import Delivery, DeliveryStatus, Endpoint, EventType, Job, Outcome
 
 GONE = "The receiver answered 410 Gone."
@@ -171,15 +173,25 @@ def finish(connection: Connection, job: Job, outcome: Outcome, now: datetime, du
         mine = and_(mine, deliveries.c.lease == job.lease)
     changed = connection.execute(deliveries.update().where(mine).values(**facts, **values))
     if outcome.is_gone and changed.rowcount == 1:
-        _give_up_on(connection, job.endpoint)
+        _give_up_on(connection, job.endpoint, now)
 
 
-def _give_up_on(connection: Connection, endpoint: Endpoint) -> None:
+def _give_up_on(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
     """The receiver wants no more: its endpoint is inactive, and what waits for it is dead."""
     current = repository.find_to_change(connection, endpoint.account_id, endpoint.id)
     if current is None or current.options.url != endpoint.options.url:
         return
     repository.disable(connection, current, GONE)
+    audit.note(
+        connection,
+        audit.Origin(),
+        audit.Action.WEBHOOK_DISABLED,
+        thing(current),
+        account_id=current.account_id,
+        at=now,
+        before={"active": True},
+        after={"active": False, "reason": GONE},
+    )
     connection.execute(
         deliveries.update()
         .where(deliveries.c.endpoint_id == endpoint.id, _IS_PENDING)

@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
+from pinxit import audit
+from pinxit.audit import Action
 from pinxit.database.interface import Database
 from pinxit.errors import InvalidValue, NotFound
 from pinxit.ids import new_id
 from pinxit.network.http import GuardedHttp
 from pinxit.webhooks import outbox, repository
+from pinxit.webhooks.auditing import thing, told
 from pinxit.webhooks.model import Delivery, DeliveryStatus, Endpoint, EndpointOptions
 from pinxit.webhooks.secret import WebhookSecrets, new_salt
 
@@ -47,9 +50,23 @@ class WebhookService:
         self._http.check(options.url)
         id_, salt = new_id("wh"), new_salt()
         endpoint = Endpoint(id_, account_id, options, salt, self._secrets.check(id_, salt), self._now())
-        if not await self._database.write(
-            lambda connection: repository.insert(connection, endpoint, most=MAX_ENDPOINTS)
-        ):
+        origin = audit.current()
+
+        def unit(connection: Connection) -> bool:
+            if not repository.insert(connection, endpoint, most=MAX_ENDPOINTS):
+                return False
+            audit.note(
+                connection,
+                origin,
+                Action.WEBHOOK_CREATED,
+                thing(endpoint),
+                account_id=account_id,
+                at=endpoint.created_at,
+                after=told(options),
+            )
+            return True
+
+        if not await self._database.write(unit):
             raise InvalidValue(f"An account has at most {MAX_ENDPOINTS} webhooks. Delete one first.")
         log.info("webhook_created", webhook_id=id_, account_id=account_id)
         return endpoint, self._secrets.show(id_, salt)
@@ -77,6 +94,7 @@ class WebhookService:
         options = change(before.options)
         self._http.check(options.url)
         salt = new_salt() if rotates_secret else None
+        origin, at = audit.current(), self._now()
 
         def update(connection: Connection) -> Endpoint:
             now = _there(repository.find_to_change(connection, account_id, endpoint_id))
@@ -89,9 +107,19 @@ class WebhookService:
                     secret_salt=salt,
                     secret_check=self._secrets.check(endpoint_id, salt),
                     previous_salt=now.secret_salt,
-                    previous_until=self._now() + OVERLAP,
+                    previous_until=at + OVERLAP,
                 )
             repository.update(connection, changed)
+            audit.note(
+                connection,
+                origin,
+                Action.WEBHOOK_CHANGED if salt is None else Action.WEBHOOK_SECRET_CHANGED,
+                thing(changed),
+                account_id=account_id,
+                at=at,
+                before=told(now.options),
+                after=told(changed.options),
+            )
             return changed
 
         changed = await self._database.write(update)
@@ -101,8 +129,22 @@ class WebhookService:
 
     async def delete(self, account_id: str, endpoint_id: str) -> None:
         """Delete the endpoint and its deliveries; what is under way may still arrive."""
-        if not await self._database.write(lambda connection: repository.delete(connection, account_id, endpoint_id)):
-            raise NotFound(NO_WEBHOOK)
+        origin, at = audit.current(), self._now()
+
+        def unit(connection: Connection) -> None:
+            endpoint = _there(repository.find_to_change(connection, account_id, endpoint_id))
+            repository.delete(connection, account_id, endpoint_id)
+            audit.note(
+                connection,
+                origin,
+                Action.WEBHOOK_DELETED,
+                thing(endpoint),
+                account_id=account_id,
+                at=at,
+                before=told(endpoint.options),
+            )
+
+        await self._database.write(unit)
         log.info("webhook_deleted", webhook_id=endpoint_id, account_id=account_id)
 
     async def list_deliveries(

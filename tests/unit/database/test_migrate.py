@@ -118,3 +118,20 @@ def test_transfers_cannot_be_changed(engine: Engine, statement: str):
         connection.exec_driver_sql("INSERT INTO transfers VALUES ('t', 'post', 'a', 'b', 1, NULL, NULL, 0, NULL)")
         with pytest.raises(DBAPIError, match="a transfer is never changed"):
             connection.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE audit_events SET at = 1", "DELETE FROM audit_events", "TRUNCATE audit_events"]
+)
+def test_audit_events_cannot_be_changed(engine: Engine, statement: str):
+    if statement.startswith("TRUNCATE") and engine.dialect.name == "sqlite":
+        return
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO audit_events "
+            "(id, at, actor_kind, actor_name, action, object_kind, object_id, object_label, changes) "
+            "VALUES ('e', 0, 'system', '', 'key.created', 'api_key', 'k', '', '{}')"
+        )
+        with pytest.raises(DBAPIError, match="an audit event is never changed"):
+            connection.exec_driver_sql(statement)
