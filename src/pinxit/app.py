@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pinxit import __version__, accounts
+from pinxit.accounts.oidc.service import OidcService
 from pinxit.accounts.service import UserService
 from pinxit.api import shapes
 from pinxit.api.context import Services, base_url_without_request
@@ -263,6 +264,10 @@ def build(
         once_only=traits.once_only,
         announcer=Announcer(_recorder(settings, library.urls), deliverer.wake),
     )
+    oidc = settings.oidc
+    users = UserService(
+        database, now=utc_now, secret=signing_secret, takes_passwords=oidc is None or oidc.password_sign_in
+    )
     services = Services(
         settings=settings,
         catalog=catalog,
@@ -274,7 +279,8 @@ def build(
         byte_budget=ByteBudget(settings.request_memory_bytes),
         picture_http=GuardedHttp(allowed_networks=settings.image_allowed_networks),
         usage=UsageService(database, now=utc_now),
-        users=UserService(database, now=utc_now, secret=signing_secret),
+        users=users,
+        oidc=None if oidc is None else OidcService(oidc, users, now=utc_now, secret=signing_secret),
         health=HealthService(database, storage, now=utc_now),
         now=utc_now,
     )

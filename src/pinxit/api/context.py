@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from starlette.types import Scope
 
+from pinxit.accounts.oidc.service import OidcService
 from pinxit.accounts.service import UserService
 from pinxit.catalog.catalog import Catalog
 from pinxit.generations.service import GenerationService
@@ -44,6 +45,8 @@ class Services:
     """Fetches pictures that clients name by URLs."""
     usage: UsageService
     users: UserService
+    oidc: OidcService | None
+    """None: nobody signs in by OpenID Connect."""
     health: HealthService
     now: Callable[[], datetime]
 
