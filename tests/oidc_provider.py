@@ -110,6 +110,7 @@ class OidcProvider:
         app.router.add_get("/authorize", self._authorize)
         app.router.add_post("/token", self._token)
         app.router.add_get("/keys", self._keys)
+        app.router.add_get("/favicon.ico", self._nothing)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self.port)
@@ -134,6 +135,9 @@ class OidcProvider:
     async def _keys(self, request: web.Request) -> web.Response:
         shown = [self.key] if self.published is None else self.published
         return web.json_response({"keys": [key.as_dict(private=False) for key in shown]})
+
+    async def _nothing(self, request: web.Request) -> web.Response:
+        return web.Response(status=204)
 
     async def _authorize(self, request: web.Request) -> web.Response:
         if self.asks and "yes" not in request.query:

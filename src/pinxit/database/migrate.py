@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from pinxit.errors import StartupError
 
-HEAD = "0007"
+HEAD = "0009"
 """The newest migration. A database that is there already needs no Alembic (and no import of it) at start."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
