@@ -19,6 +19,7 @@ from pinxit import accounts
 from pinxit.accounts import backoff, repository
 from pinxit.accounts.oidc.admission import Person
 from pinxit.accounts.oidc.entering import find_or_make_user
+from pinxit.accounts.oidc.refusal import Reason, Refused
 from pinxit.accounts.passwords import PasswordDesk
 from pinxit.accounts.user import MAX_PASSWORD_CHARACTERS, Link, Role, User, check_new_password, read_name
 from pinxit.database.interface import Database
@@ -207,7 +208,12 @@ class UserService:
         """
         who, now = backoff.parties_elsewhere(address), self._now()
         await self._claim(who, now)
-        yield
+        try:
+            yield
+        except Refused as refused:
+            if refused.reason is Reason.UNREACHABLE:  # nobody's fault who is here
+                await self._database.write(lambda connection: backoff.forgive(connection, who, now))
+            raise
         await self._database.write(lambda connection: backoff.forgive(connection, who, now))
 
     async def _claim(self, who: Sequence[backoff.Party], now: datetime) -> None:
