@@ -89,8 +89,9 @@ async def test_the_subject_is_the_identity(make_front: MakeFront, provider: Oidc
 async def test_the_sign_in_page_has_a_button(make_front: MakeFront, provider: OidcProvider):
     front = await make_front(oidc=provider.options(title="Example & Sons"))
     page = await Visitor(front).get("/console/sign-in?next=/console/keys")
-    assert '<a class="button wide" href="/console/oidc/start?next=/console/keys">Sign in by Example &amp; Sons</a>' in (
-        page.text
+    assert (
+        '<a class="button wide" href="/console/oidc/start?next=/console/keys">Sign in with Example &amp; Sons</a>'
+        in (page.text)
     )
     assert 'type="password"' in page.text
     assert provider.requests == [], "the provider is asked when somebody wants it"
@@ -418,7 +419,7 @@ async def test_a_new_session_each_time(make_front: MakeFront, provider: OidcProv
 async def test_without_its_libraries_the_server_says_what_to_do(
     make_front: MakeFront, provider: OidcProvider, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setitem(sys.modules, "joserfc", None)
+    monkeypatch.setitem(sys.modules, "joserfc.jwt", None)
     with pytest.raises(StartupError, match=r"pip install 'pinxit\[oidc\]'"):
         await make_front(oidc=provider.options())
 

@@ -34,7 +34,7 @@ async def test_out_and_back_in(make_front: MakeFront, make_oidc_provider: MakeOi
         page.on("framenavigated", lambda frame: seen.append(frame.url))
         await window.open(f"{home}/console/keys")
         assert await window.violations() == []
-        await page.get_by_role("link", name="Sign in by Example & Sons").click()
+        await page.get_by_role("link", name="Sign in with Example & Sons").click()
         await page.get_by_role("button", name="Yes").click()
         await page.wait_for_url(f"{home}/console/keys")
         await page.wait_for_load_state("load")
@@ -52,7 +52,7 @@ async def test_out_and_back_in(make_front: MakeFront, make_oidc_provider: MakeOi
         await page.get_by_role("button", name="Sign out", exact=True).click()
         await page.wait_for_url("**/console/sign-in")
         assert window.complaints == []
-        await page.get_by_role("link", name="Sign in by Example & Sons").click()
+        await page.get_by_role("link", name="Sign in with Example & Sons").click()
         await page.get_by_role("button", name="Yes").click()
         await page.get_by_role("alert").wait_for()
         assert "you may not sign in here" in await page.get_by_role("alert").inner_text()

@@ -87,7 +87,7 @@ class OidcEntry(BaseModel):
     client_secret_file: HomePath | None = None
     scopes: Annotated[tuple[Text, ...], AfterValidator(_check_scopes)] = ("openid", "email", "profile")
     title: Text = Field(default="single sign-on", max_length=60)
-    """What the button says: `Sign in by …`."""
+    """What the button says: `Sign in with …`."""
     allow: AllowEntry
     admin: PeopleEntry = PeopleEntry()
     """Who is an admin, at each sign-in anew; with nobody named, admins are made under People."""

@@ -5,7 +5,7 @@ import hmac
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class OidcService:
 
         Raises StartupError, ConfigurationError.
         """
-        _require_libraries()
+        _load_libraries()
         self.title = entry.title
         self._entry = entry
         self._users = users
@@ -105,9 +105,15 @@ class OidcService:
             raise
 
 
-def _require_libraries() -> None:
-    if find_spec("authlib") is None or find_spec("joserfc") is None:
-        raise StartupError("oidc is configured, and its libraries are not installed: pip install 'pinxit[oidc]'.")
+def _load_libraries() -> None:
+    """At the start, for it takes as long as many requests. Raises StartupError."""
+    try:
+        for name in ("authlib.oauth2.rfc6749.parameters", "authlib.oidc.core", "joserfc.jwt"):
+            import_module(name)
+    except ImportError as error:
+        raise StartupError(
+            "oidc is configured, and its libraries are not installed: pip install 'pinxit[oidc]'."
+        ) from error
 
 
 def _read_secret(entry: OidcEntry) -> str | None:
