@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from joserfc import jwt
-from joserfc.jwk import OctKey
+from joserfc.jwk import OctKey, RSAKey
 from joserfc.jws import JWSRegistry
 from joserfc.registry import HeaderParameter
 from logged import Log
@@ -136,9 +136,8 @@ def _by_a_key_in_its_header(provider: OidcProvider, header: dict[str, Any], clai
 
 
 def _by_another_algorithm(provider: OidcProvider, header: dict[str, Any], claims: dict[str, Any]) -> str:
-    key = rsa_key().as_dict(private=True)
-    del key["alg"]
-    return jwt.encode({**header, "alg": "RS512"}, claims, type(rsa_key()).import_key(key), algorithms=["RS512"])
+    key = bare(rsa_key(), "alg", private=True)
+    return jwt.encode({**header, "alg": "RS512"}, claims, key, algorithms=["RS512"])
 
 
 def _changed_afterwards(provider: OidcProvider, header: dict[str, Any], claims: dict[str, Any]) -> str:
@@ -168,7 +167,14 @@ SIGNED: list[Sign] = [
 ]
 
 
+def bare(key: RSAKey, *without: str, private: bool = False) -> RSAKey:
+    """The same key without some of what it says of itself."""
+    told = key.as_dict(private=private)
+    return RSAKey.import_key({name: value for name, value in told.items() if name not in without})
+
+
 async def test_a_token_that_is_not_the_provider_s(house: Front, provider: OidcProvider):
+    provider.published = [bare(rsa_key(), "alg")]  # so that only the algorithm itself is looked at
     for place, sign in enumerate(SIGNED):
         provider.sign = sign
         visitor = Visitor(house)
@@ -183,10 +189,16 @@ async def test_a_key_that_is_too_short(house: Front, provider: OidcProvider):
 
 
 async def test_keys_that_are_not_for_signing(house: Front, provider: OidcProvider):
-    encrypting = type(rsa_key()).import_key({**rsa_key().as_dict(private=False), "use": "enc"})
+    told = rsa_key().as_dict(private=False)
+    encrypting = RSAKey.import_key({**told, "use": "enc"})
     provider.published = [encrypting]
     visitor = Visitor(house)
     assert await outcome(visitor, await begun(visitor, provider)) == "unproven"
+    provider.published = [RSAKey.import_key({**rsa_key("two").as_dict(private=False), "use": "enc"}), rsa_key()]
+    provider.sign = lambda own, header, claims: jwt.encode(
+        {"alg": "RS256"}, claims, bare(rsa_key(), "kid", private=True)
+    )
+    assert await outcome(visitor, await begun(visitor, provider)) == "in", "there is one only that can have signed"
 
 
 Change = Callable[[str, str], str]
