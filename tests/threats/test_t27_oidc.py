@@ -137,6 +137,7 @@ def _by_a_key_in_its_header(provider: OidcProvider, header: dict[str, Any], clai
 
 def _by_another_algorithm(provider: OidcProvider, header: dict[str, Any], claims: dict[str, Any]) -> str:
     key = bare(rsa_key(), "alg", private=True)
+    claims = {name: value for name, value in claims.items() if name != "at_hash"}  # it would be another one's
     return jwt.encode({**header, "alg": "RS512"}, claims, key, algorithms=["RS512"])
 
 
