@@ -38,6 +38,10 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 .PHONY: install
 install: $(VENV)/.runtime  ## install Pinxit into .venv
 
+.PHONY: oidc
+oidc: $(VENV)/.runtime  ## install what signing in by OpenID Connect needs, for `oidc`
+	@$(PIP) --require-hashes -r requirements/oidc.txt
+
 .PHONY: postgres
 postgres: $(VENV)/.runtime  ## install the driver for PostgreSQL too, for `database_url`
 	@$(PIP) --require-hashes -r requirements/postgres.txt
@@ -144,7 +148,7 @@ COMPILE = $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-ur
 .PHONY: requirements
 requirements: $(VENV)/.dev  ## compile all pins anew, with hashes (UPGRADE=--upgrade for newer versions)
 	@$(PIP) uv
-	@for set in build runtime postgres dev; do UV_CUSTOM_COMPILE_COMMAND="make requirements" $(COMPILE) $(UPGRADE) requirements/$$set.in -o requirements/$$set.txt; done
+	@for set in build runtime oidc postgres dev; do UV_CUSTOM_COMPILE_COMMAND="make requirements" $(COMPILE) $(UPGRADE) requirements/$$set.in -o requirements/$$set.txt; done
 	@$(BIN)/python tests/clients/environments.py $(UPGRADE)
 
 .PHONY: clean

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
@@ -28,6 +28,9 @@ from pinxit.settings import Settings, load_settings
 from pinxit.testing.fake_backend import FakeBackend
 from postgres import Cluster, find_program, memory_folder
 from receiver import MakeReceiver, Receiver
+
+if TYPE_CHECKING:
+    from oidc_provider import MakeOidcProvider
 
 
 def pytest_configure() -> None:
@@ -218,5 +221,21 @@ async def make_receiver() -> AsyncIterator[MakeReceiver]:
             runner = await receiver.start()
             stack.push_async_callback(runner.cleanup)
             return receiver
+
+        yield make
+
+
+@pytest.fixture
+async def make_oidc_provider() -> "AsyncIterator[MakeOidcProvider]":
+    """Builds OpenID Connect providers on loopback."""
+    from oidc_provider import OidcProvider
+
+    async with AsyncExitStack() as stack:
+
+        async def make(**options: Any) -> OidcProvider:
+            provider = OidcProvider(**options)
+            runner = await provider.start()
+            stack.push_async_callback(runner.cleanup)
+            return provider
 
         yield make

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pinxit import __version__, accounts
 from pinxit.accounts.directory import Directory
+from pinxit.accounts.oidc.service import OidcService
 from pinxit.accounts.service import UserService
 from pinxit.api import shapes
 from pinxit.api.context import Services, base_url_without_request
@@ -285,6 +286,10 @@ def build(
         accesses=Accesses(credentials, fee_percent=settings.byok_fee_percent),
         announcer=Announcer(_recorder(settings, library.urls), deliverer.wake),
     )
+    oidc = settings.oidc
+    users = UserService(
+        database, now=utc_now, secret=signing_secret, takes_passwords=oidc is None or oidc.password_sign_in
+    )
     services = Services(
         settings=settings,
         catalog=catalog,
@@ -298,7 +303,8 @@ def build(
         byte_budget=ByteBudget(settings.request_memory_bytes),
         picture_http=GuardedHttp(allowed_networks=settings.image_allowed_networks),
         usage=UsageService(database, now=utc_now),
-        users=UserService(database, now=utc_now, secret=signing_secret),
+        users=users,
+        oidc=None if oidc is None else OidcService(oidc, users, now=utc_now, secret=signing_secret),
         health=HealthService(database, storage, now=utc_now),
         credits=CreditService(database, now=utc_now),
         accounts=Directory(database),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pinxit.errors import ConfigurationError
-from pinxit.settings import ModelParams, SettingDescription, describe_settings, load_settings
+from pinxit.settings import ModelParams, OidcEntry, SettingDescription, describe_settings, load_settings
 from pinxit.settings.loading import NOT_SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,11 @@ def test_the_table_has_exactly_the_settings():
 def test_the_table_of_params_is_complete():
     section = PAGE.partition("### model_list")[2].partition("### aliases")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(ModelParams.model_fields)
+
+
+def test_the_table_of_the_provider_to_sign_in_by_is_complete():
+    section = PAGE.partition("### oidc")[2].partition("## Secrets")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(OidcEntry.model_fields)
 
 
 def test_variables_that_are_no_settings_are_named():

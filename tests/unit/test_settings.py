@@ -211,9 +211,9 @@ def test_settings_cannot_be_changed():
         (
             "setings: {}",
             "pinxit.yaml:1: setings: unknown key; did you mean settings?; "
-            "at the top of the file may be providers, model_list, aliases and settings",
+            "at the top of the file may be providers, model_list, aliases, oidc and settings",
         ),
-        ("- port", "pinxit.yaml:1: must be a mapping of providers, model_list, aliases and settings"),
+        ("- port", "pinxit.yaml:1: must be a mapping of providers, model_list, aliases, oidc and settings"),
         ("settings:\n  port: 1\n  port: 2", "pinxit.yaml:3: settings.port: is there twice"),
         ("settings: {[a]: 1}", "pinxit.yaml:1: settings: has a key that is not a name"),
         (
@@ -417,7 +417,7 @@ def test_error_lines_stay_lines():
 
 def test_every_setting_is_described():
     rows = {row.name: row for row in describe_settings()}
-    assert set(rows) == set(Settings.model_fields) - {"providers", "model_list", "aliases"}
+    assert set(rows) == set(Settings.model_fields) - {"providers", "model_list", "aliases", "oidc"}
     assert all(row.description and row.environment_name == f"PINXIT_{row.name.upper()}" for row in rows.values())
     assert rows["port"].type_text == "whole number, between 0 and 65535"
     assert (rows["data_dir"].default_text, rows["cors_origins"].default_text) == ("./data", "none")
@@ -432,3 +432,64 @@ def test_the_import_is_light():
     heavy = "{'numpy', 'fastapi', 'PIL', 'onnxruntime', 'sqlalchemy', 'aiohttp'}"
     code = f"import pinxit.settings, sys; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- oidc ---
+
+OIDC = "oidc: {issuer: 'https://id.example.com', client_id: pinxit, allow: {anybody: true}%s}"
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (", isuer: x", "oidc.isuer: unknown key; did you mean issuer?"),
+        (", issuer: x", "oidc.issuer: is there twice"),
+        (", client_secret: a, client_secret_file: b", "oidc: must have either client_secret or client_secret_file"),
+        (", scopes: [email]", "oidc.scopes: must contain openid"),
+        (", admin: {emails: [ada]}", "oidc.admin.emails[0]: must be an e-mail address, not 'ada'"),
+        (
+            ", admin: {email_domains: ['@example.com']}",
+            "oidc.admin.email_domains[0]: must be the part of an e-mail address behind the @, like example.com, "
+            "not '@example.com'",
+        ),
+        (", admin: {emial: []}", "oidc.admin.emial: unknown key; did you mean emails?"),
+    ],
+)
+def test_mistakes_in_the_provider_to_sign_in_by(more, expected):
+    assert problems(OIDC % more) == [f"pinxit.yaml:1: {expected}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            ("anybody: true", ""),
+            "oidc.allow: must say who may sign in: emails, email_domains, claims, or anybody: true",
+        ),
+        (
+            ("anybody: true", "claims: {groups: []}"),
+            "oidc.allow: must say who may sign in: emails, email_domains, claims, or anybody: true",
+        ),
+        (("true", "true, emails: [a@b.c]"), "oidc.allow: must not name anybody beside anybody: true"),
+        (
+            ("https://", "http://"),
+            "oidc.issuer: must begin with https://; http is for a provider on this machine only, not 'http://id.example.com'",
+        ),
+    ],
+)
+def test_somebody_has_to_be_let_in_and_nothing_goes_in_the_open(changes, expected):
+    assert problems((OIDC % "").replace(*changes)) == [f"pinxit.yaml:1: {expected}"]
+
+
+def test_a_client_s_secret_is_shown_nowhere(tmp_path):
+    path = tmp_path / "pinxit.yaml"
+    path.write_text(OIDC % ", client_secret: hush-hush", "utf-8")
+    settings = load_settings(path, {})
+    assert "hush" not in f"{settings!r} {settings.model_dump(mode='json')} {settings.model_dump_json()}"
+    assert "hush" not in str(problems(OIDC % ", client_secret: [hush-hush]"))
+
+
+def test_the_issuer_stays_as_it_is_written(tmp_path):
+    path = tmp_path / "pinxit.yaml"
+    path.write_text((OIDC % "").replace("id.example.com", "id.example.com/"), "utf-8")
+    assert load_settings(path, {}).oidc.issuer == "https://id.example.com/"

@@ -7,13 +7,13 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.accounts.user import Link, Role, User
-from pinxit.database.tables import join_links, user_sessions, users
+from pinxit.database.tables import identities, join_links, user_sessions, users
 from pinxit.errors import Conflict
 
 # --- users ---
 
 
-def insert_user(connection: Connection, user: User, password_hash: str) -> None:
+def insert_user(connection: Connection, user: User, password_hash: str | None) -> None:
     """Raises Conflict; the transaction must then be undone."""
     try:
         connection.execute(
@@ -55,7 +55,12 @@ def find_user_by_id(connection: Connection, user_id: str) -> User | None:
     return _user(row) if row else None
 
 
-def set_password(connection: Connection, user_id: str, password_hash: str) -> None:
+def has_password(connection: Connection, user_id: str) -> bool:
+    query = select(users.c.id).where(users.c.id == user_id, users.c.password_hash.is_not(None))
+    return connection.execute(query).first() is not None
+
+
+def set_password(connection: Connection, user_id: str, password_hash: str | None) -> None:
     connection.execute(users.update().where(users.c.id == user_id).values(password_hash=password_hash))
 
 
@@ -66,6 +71,40 @@ def set_role(connection: Connection, user_id: str, role: Role) -> None:
 def delete_user(connection: Connection, user_id: str) -> None:
     delete_sessions(connection, user_id)
     connection.execute(users.delete().where(users.c.id == user_id))
+
+
+# --- identities ---
+
+
+def find_user_by_identity(connection: Connection, issuer: str, subject: str) -> User | None:
+    row = connection.execute(
+        select(users)
+        .join(identities, identities.c.user_id == users.c.id)
+        .where(identities.c.issuer == issuer, identities.c.subject == subject)
+    ).first()
+    return _user(row) if row else None
+
+
+def has_identity(connection: Connection, user_id: str, issuer: str) -> bool:
+    query = select(identities.c.user_id).where(identities.c.user_id == user_id, identities.c.issuer == issuer)
+    return connection.execute(query).first() is not None
+
+
+def insert_identity(connection: Connection, issuer: str, subject: str, user: User, now: datetime) -> None:
+    """Raises Conflict; the transaction must then be undone."""
+    try:
+        connection.execute(
+            identities.insert().values(
+                issuer=issuer, subject=subject, user_id=user.id, account_id=user.account_id, created_at=now
+            )
+        )
+    except IntegrityError as error:
+        raise Conflict("Somebody signs in so already.") from error
+
+
+def list_issuers(connection: Connection, user_id: str) -> list[str]:
+    query = select(identities.c.issuer).where(identities.c.user_id == user_id).order_by(identities.c.created_at)
+    return list(connection.execute(query).scalars())
 
 
 # --- sessions ---

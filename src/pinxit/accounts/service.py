@@ -7,7 +7,8 @@ import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,11 +19,21 @@ from pinxit import accounts, audit
 from pinxit.accounts import backoff, repository
 from pinxit.accounts.backoff import Party
 from pinxit.accounts.noting import as_user, note_account, note_link, note_user
+from pinxit.accounts.oidc.admission import Person
+from pinxit.accounts.oidc.entering import find_or_make_user
+from pinxit.accounts.oidc.refusal import Reason, Refused
 from pinxit.accounts.passwords import PasswordDesk
 from pinxit.accounts.user import MAX_PASSWORD_CHARACTERS, Link, Role, User, check_new_password, read_name
 from pinxit.audit import Action
 from pinxit.database.interface import Database
-from pinxit.errors import AuthenticationFailed, InvalidValue, NotFound, RateLimited, StorageUnavailable
+from pinxit.errors import (
+    AuthenticationFailed,
+    InvalidValue,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    StorageUnavailable,
+)
 from pinxit.ids import new_id
 
 log = structlog.get_logger(__name__)
@@ -37,6 +48,7 @@ MAX_NOTE_CHARACTERS = 200
 WRONG = "The name or the password is not right."
 LINK_OVER = "This link does not work any more: it has been used, withdrawn, or is too old."
 LAST_ADMIN = "Somebody has to be an admin; make another one first."
+NO_PASSWORDS = "Nobody signs in by a password here. Open the console and use the button that is there."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +60,24 @@ class SignedIn:
     device: str
 
 
+@dataclass(frozen=True, slots=True)
+class WaysIn:
+    """How a user can sign in. `issuers`: of OpenID Connect."""
+
+    has_password: bool
+    issuers: list[str]
+
+
 class UserService:
     """All users of this installation. A session is looked up anew for every request, so that its end holds at once."""
 
-    def __init__(self, database: Database, *, now: Callable[[], datetime], secret: bytes) -> None:
-        """`secret`: this installation's own; device cookies are signed with it."""
+    def __init__(
+        self, database: Database, *, now: Callable[[], datetime], secret: bytes, takes_passwords: bool = True
+    ) -> None:
+        """`secret`: this installation's own; device cookies are signed with it. `takes_passwords`: whether users
+        sign in and join by them; the very first one joins by one in any case.
+        """
+        self.takes_passwords = takes_passwords
         self._database = database
         self._now = now
         self._device_key = hmac.digest(secret, b"device cookies of the console", "sha256")
@@ -79,8 +104,9 @@ class UserService:
     async def invite(self, role: Role, *, account_id: str | None, note: str) -> tuple[Link, str]:
         """A new link and its token. `account_id` None: who joins gets an account of their own.
 
-        Raises NotFound, InvalidValue.
+        Raises NotFound, InvalidValue, PermissionDenied.
         """
+        self._require_passwords()
         if len(note) > MAX_NOTE_CHARACTERS:
             raise InvalidValue(f"A note has at most {MAX_NOTE_CHARACTERS} characters.", param="note")
         now, token = self._now(), _new_token()
@@ -98,12 +124,14 @@ class UserService:
         return link, token
 
     async def get_link(self, token: str) -> Link:
-        """Raises NotFound if nobody can join by it."""
+        """Raises NotFound if nobody can join by it, PermissionDenied if only a password is missing for that."""
         link = await self._database.read(
             lambda connection: repository.find_link(connection, _digest(token), self._now())
         )
         if link is None:
             raise NotFound(LINK_OVER)
+        if not link.is_first:
+            self._require_passwords()
         return link
 
     async def list_links(self) -> list[Link]:
@@ -121,7 +149,7 @@ class UserService:
         await self._database.write(unit)
 
     async def join(self, token: str, name: str, password: str) -> SignedIn:
-        """Join by a link, which then is used up. Raises NotFound, InvalidValue, Conflict, Overloaded."""
+        """Join by a link, which then is used up. Raises what `get_link` raises, InvalidValue, Conflict, Overloaded."""
         link, name = await self.get_link(token), read_name(name)
         check_new_password(password, name)
         hashed, now = await self._desk.hash(password), self._now()
@@ -152,17 +180,14 @@ class UserService:
         """`address`: of the client; `device`: what an earlier sign-in gave this browser.
 
         Raises AuthenticationFailed, the same for a name that is not there, after the same time; RateLimited while
-        earlier failures keep it waiting; Overloaded.
+        earlier failures keep it waiting; Overloaded; PermissionDenied where nobody signs in by a password.
         """
+        self._require_passwords()
         name = _folded(name)
         known_device = self._read_device(device, name)
         who = backoff.parties(name, address, known_device)
         now = self._now()
-        left = await self._database.write(lambda connection: backoff.claim(connection, who, now))
-        if left > timedelta(0):
-            seconds = math.ceil(left.total_seconds())
-            message = f"There were too many failed attempts. Try again in {_span(seconds)}."
-            raise RateLimited(message, retry_after_seconds=seconds)
+        await self._claim(who, now)
         found = await self._database.read(lambda connection: repository.find_user(connection, name))
         user, hashed = found or (None, None)
         fits = len(password) <= MAX_PASSWORD_CHARACTERS
@@ -191,6 +216,46 @@ class UserService:
                 note_user(connection, origin, Action.SESSION_REFUSED, user, now)
 
         await self._database.write(unit)
+
+    async def enter(self, person: Person, *, may_link: bool, sets_role: bool) -> SignedIn:
+        """Sign in whom a provider vouches for; see `find_or_make_user`. Raises Refused."""
+        now, token, origin = self._now(), _new_token(), audit.current()
+
+        def unit(connection: Connection) -> User:
+            user = find_or_make_user(connection, person, may_link=may_link, sets_role=sets_role, now=now, origin=origin)
+            repository.insert_session(connection, _digest(token), user, now, now + SESSION)
+            note_user(connection, as_user(origin, user), Action.SESSION_STARTED, user, now)
+            return user
+
+        user = await self._database.write(unit)
+        log.info("user_signed_in", user_id=user.id, issuer=person.issuer)
+        return SignedIn(user, token, self._new_device(user.name))
+
+    @asynccontextmanager
+    async def patience(self, address: str) -> AsyncIterator[None]:
+        """Around a try from `address` to prove somebody elsewhere. Raises RateLimited while earlier ones that
+        failed keep it waiting.
+        """
+        who, now = backoff.parties_elsewhere(address), self._now()
+        await self._claim(who, now)
+        try:
+            yield
+        except Refused as refused:
+            if refused.reason is Reason.UNREACHABLE:  # nobody's fault who is here
+                await self._database.write(lambda connection: backoff.forgive(connection, who, now))
+            raise
+        await self._database.write(lambda connection: backoff.forgive(connection, who, now))
+
+    async def _claim(self, who: Sequence[backoff.Party], now: datetime) -> None:
+        left = await self._database.write(lambda connection: backoff.claim(connection, who, now))
+        if left > timedelta(0):
+            seconds = math.ceil(left.total_seconds())
+            message = f"There were too many failed attempts. Try again in {_span(seconds)}."
+            raise RateLimited(message, retry_after_seconds=seconds)
+
+    def _require_passwords(self) -> None:
+        if not self.takes_passwords:
+            raise PermissionDenied(NO_PASSWORDS)
 
     async def find(self, token: str) -> User | None:
         """Whose session this is; None if it is over, or never was."""
@@ -229,6 +294,26 @@ class UserService:
             note_user(connection, origin, Action.SESSIONS_ENDED, user, now)
 
         await self._database.write(unit)
+
+    async def end_sessions_by(self, issuer: str, subject: str) -> None:
+        """All sessions of whom this identity belongs to, if to anybody."""
+
+        origin, now = audit.current(), self._now()
+
+        def unit(connection: Connection) -> None:
+            user = repository.find_user_by_identity(connection, issuer, subject)
+            if user is not None and repository.count_sessions(connection, user.id, now):
+                repository.delete_sessions(connection, user.id)
+                note_user(connection, origin, Action.SESSIONS_ENDED, user, now)
+
+        await self._database.write(unit)
+
+    async def ways_in(self, user: User) -> WaysIn:
+        return await self._database.read(
+            lambda connection: WaysIn(
+                repository.has_password(connection, user.id), repository.list_issuers(connection, user.id)
+            )
+        )
 
     async def count_sessions(self, user: User) -> int:
         return await self._database.read(lambda connection: repository.count_sessions(connection, user.id, self._now()))

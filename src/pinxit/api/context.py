@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from pinxit import audit
 from pinxit.accounts.directory import Directory
+from pinxit.accounts.oidc.service import OidcService
 from pinxit.accounts.service import UserService
 from pinxit.audit.service import AuditService
 from pinxit.catalog.catalog import Catalog
@@ -55,6 +56,8 @@ class Services:
     """Fetches pictures that clients name by URLs."""
     usage: UsageService
     users: UserService
+    oidc: OidcService | None
+    """None: nobody signs in by OpenID Connect."""
     health: HealthService
     credits: CreditService
     accounts: Directory

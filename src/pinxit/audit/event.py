@@ -21,6 +21,8 @@ class Action(StrEnum):
     USER_CREATED = "user.created"
     USER_ROLE_CHANGED = "user.role_changed"
     USER_PASSWORD_CHANGED = "user.password_changed"  # noqa: S105
+    USER_LINKED = "user.linked"
+    """To who has that name at a provider of OpenID Connect."""
     USER_REMOVED = "user.removed"
     INVITATION_CREATED = "invitation.created"
     INVITATION_WITHDRAWN = "invitation.withdrawn"

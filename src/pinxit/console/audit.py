@@ -32,6 +32,7 @@ WORDS = {
     Action.USER_CREATED: "made a user",
     Action.USER_ROLE_CHANGED: "changed the role of",
     Action.USER_PASSWORD_CHANGED: "set a new password for",
+    Action.USER_LINKED: "proved, elsewhere, to be",
     Action.USER_REMOVED: "removed a user",
     Action.INVITATION_CREATED: "made an invitation",
     Action.INVITATION_WITHDRAWN: "withdrew an invitation",

@@ -3,12 +3,21 @@
 from starlette.responses import RedirectResponse, Response
 
 from pinxit.accounts.service import SignedIn
-from pinxit.accounts.user import MIN_PASSWORD_CHARACTERS
+from pinxit.accounts.user import MIN_PASSWORD_CHARACTERS, Link
 from pinxit.api.errors import status_and_type
 from pinxit.console.door import SIGN_IN
+from pinxit.console.refusals import find_problem
 from pinxit.console.rendering import Pages
 from pinxit.console.visit import Visit
-from pinxit.errors import AuthenticationFailed, Conflict, InvalidValue, Overloaded, PinxitError, RateLimited
+from pinxit.errors import (
+    AuthenticationFailed,
+    Conflict,
+    InvalidValue,
+    Overloaded,
+    PermissionDenied,
+    PinxitError,
+    RateLimited,
+)
 
 HOME = "/console"
 FIRST_PAGE = "/console/playground"
@@ -25,9 +34,12 @@ class Entrance:
 
     async def show_sign_in(self, visit: Visit) -> Response:
         if visit.user is not None:
-            return RedirectResponse(_next(visit.request.query_params.get("next", "")), 303)
+            return RedirectResponse(own_page(visit.request.query_params.get("next", "")), 303)
         comes_from_elsewhere = visit.request.headers.get("sec-fetch-site") == "cross-site"
-        return self._sign_in_page(visit, next_=visit.request.query_params.get("next", ""), again=comes_from_elsewhere)
+        query = visit.request.query_params
+        oidc = visit.services.oidc
+        problem = None if oidc is None else find_problem(query.get("problem", ""), oidc.title)
+        return self._sign_in_page(visit, next_=query.get("next", ""), error=problem, again=comes_from_elsewhere)
 
     async def sign_in(self, visit: Visit) -> Response:
         form, users = visit.form, visit.services.users
@@ -35,14 +47,14 @@ class Entrance:
             signed_in = await users.sign_in(
                 form.text("name"), form.exactly("password"), address=visit.address, device=visit.device
             )
-        except (AuthenticationFailed, RateLimited, Overloaded) as error:
+        except (AuthenticationFailed, RateLimited, Overloaded, PermissionDenied) as error:
             return self._sign_in_page(visit, next_=form.text("next"), name=form.text("name"), error=error)
-        return await self._let_in(visit, signed_in, _next(form.text("next")))
+        return await self._let_in(visit, signed_in, own_page(form.text("next")))
 
     async def show_join(self, visit: Visit) -> Response:
         token = visit.request.query_params.get("token", "")
         link = await visit.services.users.get_link(token)
-        return self._pages.response("join", visit, link=link, token=token, name="", error=None, least=_LEAST)
+        return self._join_page(visit, link, token)
 
     async def join(self, visit: Visit) -> Response:
         form, users = visit.form, visit.services.users
@@ -52,17 +64,24 @@ class Entrance:
             signed_in = await users.join(form.text("token"), form.text("name"), form.exactly("password"))
         except (InvalidValue, Conflict, Overloaded) as error:
             link = await users.get_link(form.text("token"))
-            return self._pages.response(
-                "join",
-                visit,
-                status=_status(error),
-                link=link,
-                token=form.text("token"),
-                name=form.text("name"),
-                error=error,
-                least=_LEAST,
-            )
+            return self._join_page(visit, link, form.text("token"), form.text("name"), error)
         return await self._let_in(visit, signed_in, HOME)
+
+    def _join_page(
+        self, visit: Visit, link: Link, token: str, name: str = "", error: PinxitError | None = None
+    ) -> Response:
+        return self._pages.response(
+            "join",
+            visit,
+            status=_status(error),
+            link=link,
+            token=token,
+            name=name,
+            error=error,
+            least=_LEAST,
+            oidc=visit.services.oidc,
+            takes_passwords=visit.services.users.takes_passwords,
+        )
 
     async def sign_out(self, visit: Visit) -> Response:
         assert visit.session is not None
@@ -84,7 +103,7 @@ class Entrance:
                 address=visit.address,
                 device=visit.device,
             )
-        except (InvalidValue, RateLimited, Overloaded) as error:
+        except (InvalidValue, RateLimited, Overloaded, PermissionDenied) as error:
             return await self._profile_page(visit, error)
         return visit.welcome(RedirectResponse("/console/profile?done=password", 303), signed_in)
 
@@ -105,7 +124,15 @@ class Entrance:
         until then, and may be signed in.
         """
         response = self._pages.response(
-            "sign_in", visit, status=_status(error), next=next_, name=name, error=error, again=again
+            "sign_in",
+            visit,
+            status=_status(error),
+            next=next_,
+            name=name,
+            error=error,
+            again=again,
+            oidc=visit.services.oidc,
+            takes_passwords=visit.services.users.takes_passwords,
         )
         if isinstance(error, RateLimited):
             response.headers["retry-after"] = str(int(error.retry_after_seconds))
@@ -118,6 +145,8 @@ class Entrance:
             visit,
             status=_status(error),
             sessions=sessions,
+            ways_in=await visit.services.users.ways_in(visit.member),
+            takes_passwords=visit.services.users.takes_passwords,
             error=error,
             least=_LEAST,
             done=visit.request.query_params.get("done", ""),
@@ -131,7 +160,7 @@ def _status(error: PinxitError | None) -> int:
     return 200 if error is None else status_and_type(type(error))[0]
 
 
-def _next(path: str) -> str:
+def own_page(path: str) -> str:
     """Where to go on: a page of ours, never another host's."""
     is_ours = path.startswith("/console/") and not any(character in path for character in "\\\r\n") and "//" not in path
     return path if is_ours else HOME

@@ -5,7 +5,7 @@ from starlette.responses import RedirectResponse, Response
 from pinxit.accounts.user import Role
 from pinxit.console.rendering import Pages
 from pinxit.console.visit import Visit
-from pinxit.errors import InvalidValue, NotFound, PinxitError
+from pinxit.errors import InvalidValue, NotFound, PermissionDenied, PinxitError
 
 PEOPLE = "/console/people"
 
@@ -27,7 +27,7 @@ class People:
             shares = form.text("account") == "shared"
             account_id = visit.member.account_id if shares or role is Role.ADMIN else None
             _, token = await visit.services.users.invite(role, account_id=account_id, note=form.text("note"))
-        except (InvalidValue, NotFound) as error:
+        except (InvalidValue, NotFound, PermissionDenied) as error:
             return await self._page(visit, error=error)
         return await self._page(visit, link=join_url(visit.base, token))
 
@@ -57,6 +57,7 @@ class People:
             status=200 if error is None else 422,
             users=await users.list(),
             links=await users.list_links(),
+            takes_passwords=users.takes_passwords,
             now=visit.services.now(),
             link=link,
             error=error,

@@ -15,6 +15,7 @@ from pinxit.console.gallery import Gallery
 from pinxit.console.health import HealthPage
 from pinxit.console.keys import Keys
 from pinxit.console.models import Models
+from pinxit.console.oidc import Oidc
 from pinxit.console.painting import PlaygroundEditsEndpoint, PlaygroundEndpoint
 from pinxit.console.people import People
 from pinxit.console.playground import Playground
@@ -37,6 +38,7 @@ def console_routes(services: Services) -> list[BaseRoute]:
     credentials = Credentials(pages)
     audit = AuditPage(pages)
     entrance, people, keys, models = Entrance(pages), People(pages), Keys(pages), Models(pages, static)
+    oidc = Oidc(pages)
 
     async def static_file(request: Request) -> Response:
         name, version = request.path_params["name"], request.query_params.get("v")
@@ -62,6 +64,9 @@ def console_routes(services: Services) -> list[BaseRoute]:
         get("/console", entrance.home, For.USERS),
         get("/console/sign-in", entrance.show_sign_in, For.ANYBODY),
         post("/console/sign-in", entrance.sign_in, For.ANYBODY),
+        get("/console/oidc/start", oidc.start, For.ANYBODY),
+        get("/console/oidc/callback", oidc.callback, For.ANYBODY),
+        get("/console/oidc/landing", oidc.landing, For.ANYBODY),
         get("/console/join", entrance.show_join, For.ANYBODY),
         post("/console/join", entrance.join, For.ANYBODY),
         post("/console/sign-out", entrance.sign_out, For.USERS),

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -95,7 +96,16 @@ def cookie_name(name: str, is_https: bool) -> str:
     return f"__Host-pinxit_{name}" if is_https else f"pinxit_{name}"
 
 
-def set_cookie(response: Response, name: str, value: str, is_https: bool, *, seconds: int | None = None) -> None:
+def set_cookie(
+    response: Response,
+    name: str,
+    value: str,
+    is_https: bool,
+    *,
+    seconds: int | None = None,
+    same_site: Literal["strict", "lax"] = "strict",
+) -> None:
+    """`lax`: a browser that another site leads here brings the cookie along too."""
     response.set_cookie(
         cookie_name(name, is_https),
         value,
@@ -103,7 +113,7 @@ def set_cookie(response: Response, name: str, value: str, is_https: bool, *, sec
         path="/",
         secure=is_https,
         httponly=True,
-        samesite="strict",
+        samesite=same_site,
     )
 
 

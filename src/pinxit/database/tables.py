@@ -337,6 +337,19 @@ users = Table(
     Column("signed_in_at", Timestamp),
 )
 
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column(
+        "subject", Text, primary_key=True
+    ),  # the issuer's name for a person: never given to another, unlike addresses
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    UniqueConstraint("user_id", "issuer"),
+)
+
 user_sessions = Table(
     "user_sessions",
     metadata,

@@ -7,12 +7,16 @@ from pinxit.settings.model import (
     Settings,
     describe_settings,
 )
+from pinxit.settings.sign_in import AllowEntry, OidcEntry, PeopleEntry
 from pinxit.settings.values import hide_password
 
 __all__ = [
+    "AllowEntry",
     "BackendParams",
     "ModelEntry",
     "ModelParams",
+    "OidcEntry",
+    "PeopleEntry",
     "PriceEntry",
     "ProviderEntry",
     "ProviderModel",

@@ -26,6 +26,7 @@ from pinxit.settings.model import (
     range_text,
     setting_names,
 )
+from pinxit.settings.sign_in import AllowEntry, OidcEntry, PeopleEntry
 
 CONFIG_VARIABLE = "PINXIT_CONFIG"
 DEFAULT_CONFIG_FILE = Path("pinxit.yaml")
@@ -120,7 +121,15 @@ def _gather_file(gathered: _Gathered, path: Path, environ: Mapping[str, str]) ->
         elif key not in FILE_ONLY:
             gathered.problems.append(f"{where}: {path_text((key,))}: {_unknown_top_level_key(key)}")
         elif value is not None:
-            gathered.put(key, value, _below((key,), document.places))
+            gathered.put(key, _with_whole_paths(value, path.parent), _below((key,), document.places))
+
+
+def _with_whole_paths(value: object, directory: Path) -> object:
+    """`client_secret_file` of `oidc` is relative to the file that names it, as every path is."""
+    named = value.get("client_secret_file") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(named, str) or not named or named.startswith("~"):
+        return value
+    return {**value, "client_secret_file": directory / named}
 
 
 def _gather_section(gathered: _Gathered, section: object, places: Mapping[Location, Place], directory: Path) -> None:
@@ -273,6 +282,12 @@ def _model_around(location: Location) -> type[BaseModel] | None:
             return BackendParams
         case "providers", 3:
             return ProviderEntry
+        case "oidc", 2:
+            return OidcEntry
+        case "oidc", 3 if location[1] == "allow":
+            return AllowEntry
+        case "oidc", 3 if location[1] == "admin":
+            return PeopleEntry
     return Settings if len(location) == 1 else None
 
 

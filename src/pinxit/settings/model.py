@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 
 from pinxit.images.request import Delivery
 from pinxit.settings.entries import ModelEntry, ProviderEntry
+from pinxit.settings.sign_in import OidcEntry
 from pinxit.settings.values import (
     ALIAS_NAME,
     MIB,
@@ -43,7 +44,7 @@ from pinxit.settings.values import (
 )
 
 ENVIRONMENT_PREFIX = "PINXIT_"
-FILE_ONLY = ("providers", "model_list", "aliases")
+FILE_ONLY = ("providers", "model_list", "aliases", "oidc")
 """What is too rich for an environment variable."""
 
 DEFAULT_URL_TTL_SECONDS = 3600
@@ -189,6 +190,7 @@ class Settings(BaseModel):
     providers: dict[ProviderName, ProviderEntry] = Field({}, description="Upstream providers, by names of your own.")
     model_list: tuple[ModelEntry, ...] = Field((), description="Models under names of your own.")
     aliases: dict[str, str] = Field({}, description="Further names of models; a name may end in `*`.")
+    oidc: OidcEntry | None = Field(None, description="An OpenID Connect provider that people may sign in by.")
 
     @field_validator("workers")
     @classmethod
