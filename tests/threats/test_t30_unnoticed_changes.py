@@ -39,6 +39,10 @@ SILENT_ROUTES = {
     "POST /sdapi/v1/txt2img": ORDERS,
     "POST /sdapi/v1/img2img": ORDERS,
     "POST /console/playground/generations": ORDERS,
+    "POST /console/playground/edits": ORDERS,
+    "POST /console/playground/generations/{generation_id:id}/cancel": ORDERS,
+    "POST /console/credits/review": "it changes nothing: it shows what is about to be paid in",
+    "POST /console/health/try": "a provider is asked sooner than otherwise: nothing is kept of it",
     "DELETE /v1/generations/{generation_id:id}": ORDERS,
     "POST /sdapi/v1/interrupt": ORDERS,
     "POST /sdapi/v1/options": "it changes nothing: it says whether there is such a model",
@@ -86,6 +90,19 @@ NOTED: dict[str, list[tuple[Fields, Action]]] = {
         ({"action": "new-secret"}, Action.WEBHOOK_SECRET_CHANGED),
         ({"action": "delete"}, Action.WEBHOOK_DELETED),
     ],
+    "POST /console/models/about": [
+        ({"model": "fake-1", "action": "default"}, Action.MODEL_DEFAULT_CHANGED),
+        ({"model": "spare", "action": "off", "version": "0"}, Action.MODEL_DISABLED),
+        ({"model": "spare", "action": "on", "version": "2"}, Action.MODEL_ENABLED),
+        ({"model": "spare", "action": "reset", "version": "3"}, Action.MODEL_CHANGED),
+    ],
+    "POST /console/credits/top-up": [
+        ({"account": DEFAULT_ACCOUNT, "usd": "12.50", "transfer": f"tr_{0:032x}"}, Action.ACCOUNT_TOPPED_UP)
+    ],
+    "POST /console/credentials/own/{provider}": [({"credential": "my-own-key"}, Action.CREDENTIAL_SET)],
+    "POST /console/credentials/own/{provider}/remove": [({}, Action.CREDENTIAL_REMOVED)],
+    "POST /console/credentials/server/{provider}": [({"credential": "the-house-s-key"}, Action.CREDENTIAL_SET)],
+    "POST /console/credentials/server/{provider}/remove": [({}, Action.CREDENTIAL_REMOVED)],
     "POST /console/people/invite": [({"role": "member", "account": "own"}, Action.INVITATION_CREATED)],
     "POST /console/people/links/{link_id:id}/withdraw": [({}, Action.INVITATION_WITHDRAWN)],
     "POST /console/people/{user_id:id}/role": [({"role": "admin"}, Action.USER_ROLE_CHANGED)],
@@ -103,7 +120,9 @@ def routes_of(found: list[BaseRoute]) -> Iterator[str]:
 
 
 async def test_every_route_that_changes_something_is_noted(make_front: MakeFront):
-    front = await make_front(webhook_allowed_networks="127.0.0.0/8")
+    studio = {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", "models": ["gpt-image-1-mini"]}
+    models = [{"model_name": name, "params": {"model": "fake/fake-1"}} for name in ("fake-1", "spare")]
+    front = await make_front(webhook_allowed_networks="127.0.0.0/8", providers={"studio": studio}, model_list=models)
     assert set(routes_of(front.app.routes)) == set(SILENT_ROUTES) | set(NOTED)
     key = await front.make_key(name="robot", scopes=(Scope.ADMIN,))
     for route, steps in NOTED.items():
@@ -174,7 +193,7 @@ async def path_of(front: Front, route: str, fields: Fields) -> str:
         path = path.replace("{link_id:id}", link.id)
     if "{user_id:id}" in path:
         path = path.replace("{user_id:id}", await make_user(front, f"victim{len(path)}"))
-    return path.replace("{action}", str(fields.get("action")))
+    return path.replace("{action}", str(fields.get("action"))).replace("{provider}", "studio")
 
 
 async def test_an_order_is_its_own_record(front: Front):
@@ -189,7 +208,8 @@ async def test_an_order_is_its_own_record(front: Front):
 
 READS = "it reads only"
 SILENT_COMMANDS = {
-    **dict.fromkeys(("models", "providers", "usage", "audit", "fsck", "config check"), READS),
+    **dict.fromkeys(("providers", "usage", "audit", "fsck", "config check"), READS),
+    **dict.fromkeys(("credentials list", "credentials test"), READS),
     **dict.fromkeys(("accounts list", "accounts balance", "accounts users"), READS),
     **dict.fromkeys(("keys list", "webhooks list", "webhooks deliveries"), READS),
     "serve": "what it serves is in the table above; its first key is noted as the system's",
@@ -206,6 +226,10 @@ COMMANDS: dict[str, tuple[tuple[str, ...], Action]] = {
     "backup": (("{backups}", "--json"), Action.BACKUP_MADE),
     "restore": (("{backups}",), Action.BACKUP_RESTORED),
     "webhooks delete": (("{webhook}",), Action.WEBHOOK_DELETED),
+    "models": (("otter-1", "--default"), Action.MODEL_DEFAULT_CHANGED),
+    "credentials set": (("studio", "--config", "{config}"), Action.CREDENTIAL_SET),
+    "credentials rotate": (("--config", "{config}"), Action.CREDENTIALS_RESEALED),
+    "credentials remove": (("studio", "--config", "{config}"), Action.CREDENTIAL_REMOVED),
 }
 
 
@@ -225,7 +249,13 @@ def test_every_command_that_changes_something_is_noted(
     data = tmp_path / "data"
     data.mkdir()
     (data / "pinxit.db").write_bytes(blank_database)
-    known, elsewhere = {"backups": str(tmp_path / "backups")}, tmp_path / "elsewhere"
+    known, elsewhere = (
+        {"backups": str(tmp_path / "backups"), "config": str(tmp_path / "c.yaml")},
+        tmp_path / "elsewhere",
+    )
+    Path(known["config"]).write_text(
+        "providers: {studio: {kind: openai, base_url: http://127.0.0.1:9/v1, models: [gpt-image-1-mini]}}"
+    )
     for name, (arguments, action) in COMMANDS.items():
         given = [argument.format(**known) for argument in arguments]
         folder = elsewhere if name == "restore" else data
@@ -236,6 +266,7 @@ def test_every_command_that_changes_something_is_noted(
         assert (event["action"], event["actor"]["kind"]) == (action.value, "command"), name
         assert event["actor"]["name"], name
         assert "secret-path" not in str(event)
+        assert PASSWORD not in str(event)
 
 
 def run(folder: Path, *arguments: str) -> Any:
