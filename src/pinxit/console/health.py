@@ -1,6 +1,6 @@
 """How the server is, and how it is set: for admins. Nothing secret is shown."""
 
-from collections.abc import Sized
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
@@ -168,4 +168,4 @@ def _text(name: str, value: object) -> str:
         return str(value)
     if isinstance(value, tuple) and name not in COUNTED and all(isinstance(each, PLAIN) for each in value):
         return ", ".join(str(each) for each in value)
-    return f"{len(value)} of them" if isinstance(value, Sized) else "is set"
+    return f"{len(value)} of them" if isinstance(value, tuple | Mapping) else "is set"
