@@ -123,6 +123,7 @@ class Parent:
             while True:
                 said, files = self._hear()
                 if "born" in said:
+                    self._statuses.pop(said["born"], None)  # of one that had this number before
                     return Child(self, said["born"], files[0])
 
     def status_of(self, pid: int) -> int:
@@ -130,7 +131,7 @@ class Parent:
         with self._lock:
             while pid not in self._statuses:
                 self._hear()
-            return self._statuses.pop(pid)
+            return self._statuses[pid]
 
     def _hear(self) -> tuple[dict[str, Any], list[int]]:
         message, files, _, _ = socket.recv_fds(self._door, _LARGEST_MESSAGE, 1)

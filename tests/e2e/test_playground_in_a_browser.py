@@ -174,7 +174,7 @@ async def test_true_steps_giving_up_and_the_latest_pictures(make_front: MakeFron
         await page.get_by_role("link", name="Use these settings again").click()
         assert await page.get_by_label("Seed", exact=True).input_value() == "11"
         await page.locator(".thumb").first.click()
-        await page.get_by_role("link", name="Edit").click()
+        await page.get_by_role("link", name="Edit", exact=True).click()
         await page.get_by_text("256 × 256 · a-lighthouse-12.png").wait_for()
         assert window.complaints == []
 

@@ -228,11 +228,11 @@ async def test_a_second_backup_at_the_same_time_waits_for_nobody(house: Front, t
 async def test_an_older_backup_is_brought_up_to_date_and_a_newer_one_refused(house: Front, tmp_path: Path):
     made = Path((await run("backup", tmp_path / "backups", "--data-dir", data_of(house)))["backup"])
     rows = made / "database.sqlite3"
-    with sqlite3.connect(rows) as connection:  # as it was before there was an audit log
-        connection.execute("DROP TABLE audit_events")
-        connection.execute("UPDATE alembic_version SET version_num = '0007'")
+    with sqlite3.connect(rows) as connection:  # as it was before jobs far away were written down
+        connection.execute("ALTER TABLE attempts DROP COLUMN jobs")
+        connection.execute("UPDATE alembic_version SET version_num = '0012'")
     connection.close()
-    forge(made, schema="0007")
+    forge(made, schema="0012")
     assert (await run("restore", made, "--data-dir", tmp_path / "older"))["ok"]
     with open_engine(load_settings(environ={}, overrides={"data_dir": tmp_path / "older"})).connect() as connection:
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
@@ -240,10 +240,10 @@ async def test_an_older_backup_is_brought_up_to_date_and_a_newer_one_refused(hou
     forge(made, schema="9999")
     with pytest.raises(StartupError, match="newer Pinxit"):
         await run("restore", made, "--data-dir", tmp_path / "newer")
-    forge(made, schema="0007", format=2)
+    forge(made, schema="0012", format=2)
     with pytest.raises(StartupError, match="newer Pinxit"):
         await run("restore", made, "--data-dir", tmp_path / "newer")
-    forge(made, schema="0007", format=1, database="postgresql")
+    forge(made, schema="0012", format=1, database="postgresql")
     with pytest.raises(StartupError, match="of a postgresql database"):
         await run("restore", made, "--data-dir", tmp_path / "other")
 

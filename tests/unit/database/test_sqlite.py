@@ -149,7 +149,7 @@ def committed(path: Path) -> set[str]:
 
 
 async def test_foreign_keys_are_kept(database: SqliteDatabase):
-    statement = text("INSERT INTO attempts VALUES ('gen_x', 1, 'acct_x', 'b', '[]', 'started', NULL, NULL, NULL, 0)")
+    statement = text("INSERT INTO attempts VALUES ('gen_x', 1, 'acct_x', 'b', '[]', 'started', NULL, NULL, NULL, 0, NULL)")
     with pytest.raises(IntegrityError):
         await database.write(lambda connection: connection.execute(statement))
 
@@ -231,7 +231,7 @@ async def test_a_full_disk_fails_the_group_and_passes(database: SqliteDatabase):
 def fail_at_commit(connection: Connection) -> None:
     """A unit after which COMMIT fails: a constraint that is looked at then."""
     connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
-    statement = "INSERT INTO attempts VALUES ('gen_x', 1, 'acct_x', 'b', '[]', 'started', NULL, NULL, NULL, 0)"
+    statement = "INSERT INTO attempts VALUES ('gen_x', 1, 'acct_x', 'b', '[]', 'started', NULL, NULL, NULL, 0, NULL)"
     connection.exec_driver_sql(statement)
 
 
