@@ -39,11 +39,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A whole answer. `headers` in lower case."""
+    """An answer, or a part of one. `headers` in lower case; `pieces`: its body as it came."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+    pieces: Sequence[bytes] = field(repr=False)
+
+    @property
+    def body(self) -> bytes:
+        """The pieces put together, which takes its time where they are large."""
+        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
 
 
 class PooledHttp:
@@ -131,7 +136,7 @@ class PooledHttp:
                 )
             async with response:
                 lowered = {name.lower(): value for name, value in response.headers.items()}
-                yield Received(response.status, lowered, b"")
+                yield Received(response.status, lowered, ())
                 while True:
                     async with asyncio.timeout_at(until):
                         piece = await response.content.readany()
@@ -140,7 +145,7 @@ class PooledHttp:
                     total += len(piece)
                     if total > max_answer_bytes:
                         raise AnswerLost(f"The answer is larger than {max_answer_bytes} bytes.")
-                    yield Received(response.status, lowered, piece)
+                    yield Received(response.status, lowered, (piece,))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotReached(f"No connection could be made ({type(error).__name__}).") from error
         except TimeoutError as error:
@@ -156,16 +161,16 @@ def _form(parts: Sequence[Part]) -> aiohttp.FormData:
     return form
 
 
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> list[bytes]:
     length = response.content_length
     if (length or 0) > max_bytes:
         raise AnswerLost(f"The answer is larger than {max_bytes} bytes.")
     if length is not None and length <= _AHEAD_BYTES and "content-encoding" not in response.headers:
         await response.content.wait_eof()  # to be woken once, not by each of its packets
-    chunks, total = [], 0
-    async for chunk in response.content.iter_any():
-        chunks.append(chunk)
-        total += len(chunk)
+    pieces, total = [], 0
+    async for piece, _ in response.content.iter_chunks():
+        pieces.append(piece)
+        total += len(piece)
         if total > max_bytes:
             raise AnswerLost(f"The answer is larger than {max_bytes} bytes.")
-    return b"".join(chunks)
+    return pieces

@@ -427,7 +427,9 @@ async def test_a_constraint_that_fails_at_the_commit_keeps_nothing(database: Pos
 
     def unit(connection: Connection) -> None:
         add("a")(connection)
-        run("INSERT INTO attempts VALUES ('gen_x', 1, 'a', 'b', '[]', 'started', NULL, NULL, NULL, 0, NULL)")(connection)
+        run("INSERT INTO attempts VALUES ('gen_x', 1, 'a', 'b', '[]', 'started', NULL, NULL, NULL, 0, NULL)")(
+            connection
+        )
 
     with pytest.raises(CommitUnknown):
         await database.write(unit)

@@ -149,7 +149,9 @@ def committed(path: Path) -> set[str]:
 
 
 async def test_foreign_keys_are_kept(database: SqliteDatabase):
-    statement = text("INSERT INTO attempts VALUES ('gen_x', 1, 'acct_x', 'b', '[]', 'started', NULL, NULL, NULL, 0, NULL)")
+    statement = text(
+        "INSERT INTO attempts VALUES ('gen_x', 1, 'acct_x', 'b', '[]', 'started', NULL, NULL, NULL, 0, NULL)"
+    )
     with pytest.raises(IntegrityError):
         await database.write(lambda connection: connection.execute(statement))
 

@@ -5,7 +5,7 @@ import binascii
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pybase64
@@ -26,13 +26,32 @@ class Answer:
     first is cut out.
     """
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, base64_keys: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes | Sequence[bytes],
+        base64_keys: tuple[str, ...] = (),
+    ) -> None:
+        """`body`: as a whole or in pieces."""
         self.status = status
         self.headers = headers
-        self.body = body
+        self._pieces = (body,) if isinstance(body, bytes) else body
         self._keys = base64_keys
         self._cut: dict[str, memoryview] = {}
         self._read: Any = None
+
+    @property
+    def size(self) -> int:
+        """Of the body, in bytes."""
+        return sum(len(piece) for piece in self._pieces)
+
+    @property
+    def body(self) -> bytes:
+        """As a whole; the first time it may have to be put together."""
+        if len(self._pieces) != 1:
+            self._pieces = (b"".join(self._pieces),)
+        return self._pieces[0]
 
     @property
     def media_type(self) -> str:
@@ -75,33 +94,34 @@ class Answer:
             raise BackendError("A picture in the answer is not valid base64.") from error
 
     def _without_pictures(self) -> bytes:
-        if not self._keys or len(self.body) < _LEAST_CUT_CHARACTERS:
-            return self.body
+        body = self.body
+        if not self._keys or len(body) < _LEAST_CUT_CHARACTERS:
+            return body
         keys = b"|".join(re.escape(key.encode()) for key in self._keys)
         opening = re.compile(rb'"(?:' + keys + rb')"\s*:\s*(?:\[\s*)?"')
         token, kept, position = secrets.token_hex(8), [], 0
-        while (found := opening.search(self.body, position)) is not None:
-            end = self.body.find(b'"', found.end())
+        while (found := opening.search(body, position)) is not None:
+            end = body.find(b'"', found.end())
             if end < 0:
                 break
-            kept.append(self.body[position : found.end()])
+            kept.append(body[position : found.end()])
             position = end
-            text = memoryview(self.body)[found.end() : end]
-            if self.body.find(b"\\", found.end(), end) >= 0:
+            text = memoryview(body)[found.end() : end]
+            if body.find(b"\\", found.end(), end) >= 0:
                 unescaped = bytes(text).replace(b"\\/", b"/")
                 if b"\\" in unescaped:
                     kept.append(bytes(text))
                     if unescaped.endswith(b"\\"):  # an escaped quote: the text goes on
-                        return self.body
+                        return body
                     continue
                 text = memoryview(unescaped)
             if len(text) < _LEAST_CUT_CHARACTERS:
-                kept.append(self.body[found.end() : end])
+                kept.append(body[found.end() : end])
                 continue
             name = f"{token}:{len(self._cut)}"
             self._cut[name] = text
             kept.append(name.encode())
-        kept.append(self.body[position:])
+        kept.append(body[position:])
         return b"".join(kept)
 
     def message(self) -> str:

@@ -473,7 +473,7 @@ class UpstreamBackend(Backend):
             max_answer_bytes=self._limits.max_answer_bytes,
             seconds=max(0.001, deadline - monotonic()),
         )
-        return Answer(received.status, received.headers, received.body, self._provider.base64_keys)
+        return Answer(received.status, received.headers, received.pieces, self._provider.base64_keys)
 
     def _whole_url(self, url: str) -> str:
         """Raises BackendError for a URL on another host: the credential goes to the provider's own only."""
@@ -486,7 +486,7 @@ class UpstreamBackend(Backend):
         return url
 
     async def _read(self, answer: Answer, order: PaintOrder) -> Step:
-        if len(answer.body) <= FEW_BYTES:
+        if answer.size <= FEW_BYTES:
             return self._read_now(answer, order)
         return await asyncio.to_thread(self._read_now, answer, order)
 
@@ -553,7 +553,7 @@ class UpstreamBackend(Backend):
             seconds = max(0.001, deadline - monotonic())
             return await self._http.send("GET", url, headers={}, max_answer_bytes=cap, seconds=seconds)
         answer = await self._downloads.send("GET", url, headers={}, max_answer_bytes=cap)
-        return Received(answer.status, answer.headers, answer.body)
+        return Received(answer.status, answer.headers, (answer.body,))
 
     @property
     def _title(self) -> str:
