@@ -1,8 +1,8 @@
 """Schemathesis against the whole application: requests that its OpenAPI document allows, and many that it does not.
 
-About 2000 requests: each operation at every edge of its schema, then fuzzed and in sequences by a fixed seed, then by a
-random one, which is printed. PINXIT_TEST_SCHEMATHESIS is how many are random (400, in the long form 18000), and
-PINXIT_TEST_SCHEMATHESIS_SEED replays a seed.
+About 3100 requests: 2600 at the edges of each operation's schema, and the others fuzzed and in sequences, half by a
+fixed seed and half by a random one, which is printed. PINXIT_TEST_SCHEMATHESIS is about how many those others are (360,
+in the long form 18000), and PINXIT_TEST_SCHEMATHESIS_SEED replays a seed, at the same number.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
+from email.parser import BytesParser
+from email.policy import HTTP
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, TypeVar
@@ -24,8 +26,11 @@ from hypothesis import strategies
 from jsonschema import Draft202012Validator
 from schemathesis.config._checks import POSITIVE_DATA_ACCEPTANCE_EXPECTED_STATUSES
 from schemathesis.core.file_samples import FILE_SAMPLES
+from schemathesis.core.mutations import OperatorKind
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.engine import Status, from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
+from schemathesis.engine.run import PhaseName
 from schemathesis.python import asgi
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -45,9 +50,12 @@ from pinxit.settings import load_settings
 from pinxit.testing.fake_backend import FAKE_1, FakeBackend
 
 LONG = os.environ.get("PINXIT_TEST_LONG") == "1"
-EXAMPLES = int(os.environ.get("PINXIT_TEST_SCHEMATHESIS", "18000" if LONG else "400"))
+EXAMPLES = int(os.environ.get("PINXIT_TEST_SCHEMATHESIS", "18000" if LONG else "360"))
 FIXED_SEED = 20261122
 SEED = int(os.environ.get("PINXIT_TEST_SCHEMATHESIS_SEED", SystemRandom().getrandbits(32)))
+HANDFUL = 10
+"""How many requests to each operation the fuzzing makes at least, where it makes that many."""
+MOST_SEEDS = 6
 T = TypeVar("T")
 ACCOUNT = "acct_default"
 
@@ -166,19 +174,40 @@ STAYS = {
 """What is there after a DELETE."""
 
 
-def _config(seed: int, examples: int, *, has_edges: bool) -> schemathesis.Config:
-    """About so many random requests; `has_edges`: before them all edges of what is allowed, and of what is not."""
-    per_operation = max(1, examples // 50)
+TAKE_NOTHING = {"GET /health/live", "GET /health/ready"}
+"""Operations without a key, a parameter or a body: there is one request to each."""
+
+ERRORS_OF_THE_TOOL = {
+    "POST /v1/images/edits": "ValueError(\"Unsupported type: 'Binary'\")",
+    "POST /v1/images/variations": "ValueError(\"Unsupported type: 'Binary'\")",
+}
+"""Where Schemathesis 4.32 breaks off while it makes a form: some of its filters ask jsonschema-rs about its own
+`Binary`, which that library does not take. Other seeds ask where that left less than half."""
+
+
+def _per_operation(examples: int, operations: int) -> int:
+    """How many requests of each operation to ask for, so that there are so many in all: a sixth of them is not made."""
+    return max(1, examples * 6 // (operations * 5))
+
+
+def _config(seed: int, per_operation: int, *, has_edges: bool, is_again: bool = False) -> schemathesis.Config:
+    """About so many random requests to each operation; `has_edges`: before them all edges of what is allowed, and of
+    what is not; `is_again`: no sequences of several operations.
+
+    That data are made slowly is no finding: https://schemathesis.readthedocs.io/en/stable/guides/config-optimization/
+    recommends to suppress that health check in long runs (seen 2026-11-23).
+    """
     generation = {"max-examples": per_operation, "no-shrink": True, "database": "none"}
     return schemathesis.Config.from_dict(
         {
             "seed": seed,
+            "suppress-health-check": ["too_slow"],
             "operations": [_leave(operation) for operation in sorted({*BEYOND_SCHEMAS, *STAYS})],
             "phases": {
                 "examples": {"enabled": has_edges},
                 "coverage": {"enabled": has_edges},
                 "fuzzing": {"generation": generation},
-                "stateful": {"generation": {**generation, "max-examples": per_operation}},
+                "stateful": {"enabled": not is_again, "generation": generation},
             },
         }
     )
@@ -242,6 +271,8 @@ class Mender:
                 case.body = body = {name: value for name, value in body.items() if name not in names}
                 if "images" in names:
                     body["images"] = [PICTURE_URLS[0]]
+        if is_form:
+            case._record_starting_state()  # else Schemathesis judges it anew, and calls each body with a file invalid
         return case
 
 
@@ -254,24 +285,59 @@ def _names(rule: Any) -> set[str]:
     return set(rule.get("properties", {})).union(*(_names(part) for name, part in rule.items() if name != "properties"))
 
 
-class Fuzz:
-    """What one run found."""
+def _texts(response: Any) -> Iterator[tuple[str, str]]:
+    """The fields of the form that was sent, without its files."""
+    head = f"Content-Type: {response.request.headers['Content-Type']}\r\n\r\n".encode()
+    for part in BytesParser(policy=HTTP).parsebytes(head + response.request.body).iter_parts():
+        if part.get_filename() is None:
+            name = part.get_param("name", header="content-disposition")
+            yield name, part.get_payload(decode=True).decode(errors="replace")
 
-    def __init__(self) -> None:
+
+def _is_valid_as_text(case: schemathesis.Case, response: Any, form: Schema) -> bool:
+    """Whether all that is wrong is the type of texts in a form, where each value is a text on the wire.
+
+    Schemathesis allows for that itself, except in forms with a file, which its validator refuses.
+    """
+    mutations, body = case.meta.phase.data.mutations, case.body
+    if not mutations or not isinstance(body, dict):
+        return False
+    for mutation in mutations:
+        is_of_a_text = mutation.operator is OperatorKind.CHANGE_TYPE and mutation.original_value == "string"
+        is_of_a_text = is_of_a_text and mutation.schema_pointer.startswith("/properties/")
+        if mutation.parameter_location is not ParameterLocation.BODY or not is_of_a_text:
+            return False
+    changed = {mutation.schema_pointer.split("/")[2] for mutation in mutations}
+    as_sent = {name: value for name, value in body.items() if name not in changed}
+    as_sent |= {name: text for name, text in _texts(response) if name in changed}
+    return Draft202012Validator(form).is_valid(as_sent)
+
+
+class Fuzz:
+    """What one run found; `forms`: the schemas of multipart bodies by operation."""
+
+    def __init__(self, forms: Mapping[str, Schema]) -> None:
+        self.forms = forms
         self.requests = 0
+        self.fuzzed: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.phases: Counter[str] = Counter()
         self.failures: dict[str, str] = {}
         self.errors: list[str] = []
+        self.broken_off: list[str] = []
 
     def note(self, event: object) -> None:
-        if isinstance(event, (FatalError, NonFatalError)):
-            self.errors.append(repr(getattr(event, "value", None) or event.exception))
+        if isinstance(event, FatalError):
+            self.errors.append(repr(event.exception))
+        if isinstance(event, NonFatalError):
+            self._note_error(event)
         if not isinstance(event, ScenarioFinished):
             return
         for interaction in event.recorder.interactions.values():
             self.requests += 1
             self.phases[event.phase.value] += 1
+            if event.phase is PhaseName.FUZZING:
+                self.fuzzed[event.label] += 1
             if interaction.response is not None:
                 self.statuses[interaction.response.status_code] += 1
         for case_id, checks in event.recorder.checks.items():
@@ -279,12 +345,27 @@ class Fuzz:
                 if check.status is Status.FAILURE:
                     self._fail(event, case_id, check)
 
+    def hardly_asked(self, operations: Sequence[str], least: int) -> list[str]:
+        """The operations that were fuzzed with fewer requests than that."""
+        return [label for label in operations if self.fuzzed[label] < (1 if label in TAKE_NOTHING else least)]
+
+    def _note_error(self, event: NonFatalError) -> None:
+        error = repr(event.value)
+        if event.phase is PhaseName.FUZZING and ERRORS_OF_THE_TOOL.get(event.label) == error:
+            self.broken_off.append(event.label)
+        else:
+            self.errors.append(f"{event.label}: {error}")
+
     def _fail(self, event: ScenarioFinished, case_id: str, check: Any) -> None:
         case = event.recorder.cases[case_id].value
         is_of_files = case.media_type == "multipart/form-data" and "'image' value" in check.failure_info.failure.message
         if check.name == "negative_data_rejection" and is_of_files:
             return  # what is wrong with files in a list of them is nothing on the wire
         response = event.recorder.interactions[case_id].response
+        form = self.forms.get(case.operation.label)
+        is_form = form is not None and case.media_type == "multipart/form-data"
+        if check.name == "negative_data_rejection" and is_form and _is_valid_as_text(case, response, form):
+            return
         title = (
             f"{event.recorder.cases[case_id].value.operation.label}: {check.name}: {check.failure_info.failure.title}"
         )
@@ -305,9 +386,33 @@ schemathesis.openapi.format("picture-url", strategies.sampled_from(PICTURE_URLS)
 @pytest.mark.parametrize(("seed", "has_edges"), [(FIXED_SEED, True), (SEED, False)], ids=["fixed", "random"])
 def test_schemathesis_finds_nothing(subject: Subject, seed: int, has_edges: bool):
     print(f"PINXIT_TEST_SCHEMATHESIS_SEED={seed}")
-    config = _config(seed, EXAMPLES // 2, has_edges=has_edges)
     own = terms_of(subject)
-    schema = schemathesis.openapi.from_dict(document_of(subject, own), config=config)
+    document = document_of(subject, own)
+    operations = [operation.ok().label for operation in schemathesis.openapi.from_dict(document).get_all_operations()]
+    each = _per_operation(EXAMPLES // 2, len(operations))
+    schemas = document["components"]["schemas"]
+    found = Fuzz({"POST /v1/images/edits": schemas["EditForm"], "POST /v1/images/variations": schemas["VariationForm"]})
+    for event in from_schema(_schema(subject, own, document, _config(seed, each, has_edges=has_edges))).execute():
+        found.note(event)
+    least = min(HANDFUL, max(1, each // 2))
+    for further in range(1, MOST_SEEDS):
+        again = {*found.hardly_asked(operations, least), *found.hardly_asked(found.broken_off, each // 2)}
+        if not again:
+            break
+        config = _config(seed + further, each, has_edges=False, is_again=True)
+        for event in from_schema(_schema(subject, own, document, config).include(name=sorted(again))).execute():
+            found.note(event)
+    print(found.requests, found.phases, found.statuses, found.broken_off)
+    print(f"least asked of {len(found.fuzzed)}: {found.fuzzed.most_common()[:-9:-1]}")
+    assert not found.errors, "\n".join(found.errors)
+    assert not found.failures, f"seed {seed}\n\n" + "\n\n".join(found.failures.values())
+    assert not found.hardly_asked(operations, least), found.fuzzed
+    assert set(found.fuzzed) == set(operations)
+
+
+def _schema(subject: Subject, own: Terms, document: Schema, config: schemathesis.Config) -> Any:
+    """The document as Schemathesis asks the application about it, with a key that may do everything."""
+    schema = schemathesis.openapi.from_dict(document, config=config)
     schema.hook("map_case")(Mender(own))
     schema.app = subject
     schema.location = "/openapi.json"
@@ -320,9 +425,4 @@ def test_schemathesis_finds_nothing(subject: Subject, seed: int, has_edges: bool
         def set(self, case: schemathesis.Case, data: str, context: schemathesis.AuthContext) -> None:
             case.headers["Authorization"] = f"Bearer {data}"
 
-    found = Fuzz()
-    for event in from_schema(schema).execute():
-        found.note(event)
-    print(found.requests, found.phases, found.statuses)
-    assert not found.errors, "\n".join(found.errors)
-    assert not found.failures, f"seed {seed}\n\n" + "\n\n".join(found.failures.values())
+    return schema
