@@ -31,6 +31,7 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.engine import Status, from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from schemathesis.engine.run import PhaseName
+from schemathesis.generation.meta import TestPhase
 from schemathesis.python import asgi
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -271,7 +272,7 @@ class Mender:
                 case.body = body = {name: value for name, value in body.items() if name not in names}
                 if "images" in names:
                     body["images"] = [PICTURE_URLS[0]]
-        if is_form:
+        if is_form and case.meta.phase.name is TestPhase.FUZZING:
             case._record_starting_state()  # else Schemathesis judges it anew, and calls each body with a file invalid
         return case
 
