@@ -51,7 +51,7 @@ class Gallery:
 
     async def show(self, visit: Visit) -> Response:
         services, asked = visit.services, _asked(visit)
-        keys = await key_names(visit)
+        keys = await visit.key_names()
         found = await self._find(visit, asked)
         models = [entry.id for entry in services.catalog.list()]
         return self._pages.response(
@@ -69,7 +69,7 @@ class Gallery:
 
     async def more(self, visit: Visit) -> Response:
         """The next pictures, for the page's script."""
-        asked, keys = _asked(visit), await key_names(visit)
+        asked, keys = _asked(visit), await visit.key_names()
         found = await self._find(visit, asked)
         return JSONResponse(
             {
@@ -80,7 +80,7 @@ class Gallery:
         )
 
     async def show_one(self, visit: Visit) -> Response:
-        stored, keys = await self._stored(visit), await key_names(visit)
+        stored, keys = await self._stored(visit), await visit.key_names()
         return self._pages.response("picture", visit, picture=facts_of(visit, stored, keys))
 
     async def file(self, visit: Visit) -> Response:
@@ -140,11 +140,6 @@ def _onward(asked: Asked, found: Found) -> str:
     if found.after is None:
         return ""
     return "&".join(part for part in (asked.query, urlencode({"after": found.after})) if part)
-
-
-async def key_names(visit: Visit) -> dict[str, str]:
-    keys = await visit.services.keys.list(visit.caller)
-    return {key.id: key.options.name or f"{key.prefix}…{key.last4}" for key in keys}
 
 
 def facts_of(visit: Visit, stored: StoredImage, keys: Mapping[str, str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from pinxit.backends.interface import Range
 from pinxit.catalog.entry import Entry
-from pinxit.console.gallery import facts_of, key_names, settings_of
+from pinxit.console.gallery import facts_of, settings_of
 from pinxit.console.models import price_table
 from pinxit.console.rendering import Pages
 from pinxit.console.visit import Visit
@@ -42,7 +42,7 @@ class Playground:
             facts={
                 "base": visit.base,
                 "again": again and settings_of(again),
-                "edit": edit and facts_of(visit, edit, await key_names(visit)),
+                "edit": edit and facts_of(visit, edit, await visit.key_names()),
                 "missing": ("again" in asked and again is None) or ("edit" in asked and edit is None),
                 "models": {entry.id: facts(entry, recent.get(entry.id)) for entry in entries},
                 "latest": await _latest(visit),
@@ -66,7 +66,7 @@ async def _latest(visit: Visit) -> list[dict[str, Any]]:
     """The account's latest pictures, the newest first, each with what is known of it and its settings."""
     visit.caller.require(Scope.IMAGES_READ)
     found = await visit.services.library.list(visit.member.account_id, after=None, limit=LATEST)
-    keys = await key_names(visit)
+    keys = await visit.key_names()
     return [{**facts_of(visit, stored, keys), "settings": settings_of(stored)} for stored in found]
 
 

@@ -139,7 +139,7 @@ class Requests:
             error_types=list(CLASS_NAMES),
             without_key=WITHOUT_KEY,
             max_query=MAX_QUERY_CHARACTERS,
-            keys=await _key_names(visit),
+            keys=await visit.key_names(),
             key_name=key_name,
             seconds_of=seconds_of,
             error_of=error_of,
@@ -156,15 +156,11 @@ class Requests:
             facts=[(label, order.parameters.get(name)) for name, label in FACTS.items()],
             pictures=[(services.library.urls.path(image), image) for image in order.images],
             shows_prompt=visit.request.query_params.get("prompt") == "shown",
-            key=key_name(await _key_names(visit), order.api_key_id),
+            key=key_name(await visit.key_names(), order.api_key_id),
             seconds_of=seconds_of,
             error_of=error_of,
             now=services.now(),
         )
-
-
-async def _key_names(visit: Visit) -> dict[str, str]:
-    return {key.id: key.options.name or key.prefix for key in await visit.services.keys.list(visit.caller)}
 
 
 def _asked(visit: Visit) -> Asked:

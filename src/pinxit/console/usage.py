@@ -69,7 +69,7 @@ class UsagePages:
         every = await services.usage.list_all(account_id, filters.first, filters.last)
         sums = [each for each in every if filters.fits(each)]
         days = [filters.first + timedelta(days=number) for number in range((filters.last - filters.first).days + 1)]
-        keys = {key.id: key.options.name or key.prefix for key in await services.keys.list(visit.caller)}
+        keys = await visit.key_names()
         return self._pages.response(
             "usage",
             visit,

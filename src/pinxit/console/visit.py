@@ -70,6 +70,11 @@ class Visit:
         """The client's, as far as trusted proxies say it."""
         return client_address(self.request.scope, self.services.settings.trusted_proxies)
 
+    async def key_names(self) -> dict[str, str]:
+        """Id → what people know the account's API keys by. Raises StorageUnavailable."""
+        keys = await self.services.keys.list(self.caller)
+        return {key.id: key.options.name or f"{key.prefix}…{key.last4}" for key in keys}
+
     def check_form_token(self, sent: str) -> None:
         """Raises PermissionDenied."""
         if not hmac.compare_digest(sent.encode("utf-8", "replace"), self.csrf.encode()):
