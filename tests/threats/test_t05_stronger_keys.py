@@ -157,7 +157,7 @@ async def test_fields_meant_for_it_are_set_and_nothing_else(front: Front):
         ({"scopes": ["root"]}, 422, "scopes"),
         ({"scopes": "admin"}, 400, "scopes"),
         ({"scopes": [1]}, 400, "scopes"),
-        ({"models": ["no-such"]}, 404, "model"),
+        ({"models": ["no-such"]}, 422, "models"),
         ({"models": "fake-1"}, 400, "models"),
         ({"limits": {"rpm": 1}}, 400, "limits.rpm"),
         ({"budgets": {"monthly": 1}}, 400, "budgets.monthly"),

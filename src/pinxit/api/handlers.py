@@ -21,7 +21,7 @@ from pinxit.api.images import terms
 from pinxit.api.rations import read_budgets, read_limits
 from pinxit.audit import Actor, ActorKind
 from pinxit.catalog.entry import Entry
-from pinxit.errors import InvalidRequest, InvalidValue
+from pinxit.errors import InvalidRequest, InvalidValue, ModelNotFound
 from pinxit.images.request import Delivery
 from pinxit.keys.model import Caller, KeyOptions, Scope
 from pinxit.runners.interface import Status
@@ -217,7 +217,10 @@ class Handlers:
     def _models(self, fields: Fields) -> tuple[str, ...] | None:
         names = texts(fields, "models")
         for name in names or ():
-            self._services.catalog.get(name)
+            try:
+                self._services.catalog.get(name)
+            except ModelNotFound as error:  # what is not found at this address is not the key
+                raise InvalidValue(error.message, param="models") from error
         return names
 
     def _expiry(self, fields: Fields) -> datetime | None:
