@@ -218,6 +218,37 @@ async def test_what_is_cancelled_after_that_is_cancelled_there(make_front: MakeF
         assert await there.credits() == CREDITS_MICROS
 
 
+async def test_a_job_is_asked_for_by_the_credential_that_ordered_it(make_front: MakeFront):
+    async with painting_far_away(make_front, credential="one that fal refuses") as there:
+        credentials = there.front.house.services.credentials
+        await credentials.set("fal", there.fal.credential, account_id=DEFAULT_ACCOUNT)
+        await there.begun()
+        await there.stop()
+        seen = there.fal.polled
+        await there.start()
+        there.fal.finish()
+        row = await there.ended()
+        assert (row.status, row.parameters["credential"]) == ("completed", "own")
+        assert there.fal.submitted == 1
+        assert there.fal.polled > seen
+        assert await there.credits() == CREDITS_MICROS, "it is on the account's own bill there"
+
+
+async def test_a_job_is_cancelled_by_the_credential_that_ordered_it(make_front: MakeFront):
+    async with painting_far_away(make_front, credential="one that fal refuses") as there:
+        credentials = there.front.house.services.credentials
+        await credentials.set("fal", there.fal.credential, account_id=DEFAULT_ACCOUNT)
+        await there.begun()
+        await there.stop()
+        await there.change(generations, cancel_requested_at=datetime.now(UTC))
+        await there.start()
+        assert (await there.ended()).status == "cancelled"
+        await until(lambda: there.fal.cancelled)
+        [cancelling] = [call for call in there.fal.calls if call.path.endswith("/cancel")]
+        assert cancelling.headers["authorization"].endswith(there.fal.credential)
+        assert await there.credits() == CREDITS_MICROS
+
+
 @pytest.mark.parametrize(
     ("column", "status"), [("cancel_requested_at", "cancelled"), ("deadline_at", "failed"), ("storage_keys", "unknown")]
 )
