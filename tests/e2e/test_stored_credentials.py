@@ -1,14 +1,13 @@
 """A running server takes a credential that the command line keeps."""
 
-import asyncio
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from running import PINXIT, Server, environment, eventually, is_png, serving
+from simulated import beside_this_thread
 from simulated_openai import SimulatedOpenai
 
 MODEL = "gpt-image-1-mini"
@@ -17,19 +16,8 @@ MODEL = "gpt-image-1-mini"
 @pytest.fixture
 def studio() -> Iterator[SimulatedOpenai]:
     """A provider beside this thread, which waits for programs."""
-    studio, up, down = SimulatedOpenai(), threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with studio.serving():
-            up.set()
-            await asyncio.to_thread(down.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert up.wait(10)
-    yield studio
-    down.set()
-    thread.join(10)
+    with beside_this_thread(SimulatedOpenai()) as studio:
+        yield studio
 
 
 def has_model(server: Server) -> bool:

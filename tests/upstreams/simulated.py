@@ -5,15 +5,17 @@ A simulated provider is written from the documentation alone, never from our own
 in the contract suite.
 """
 
+import asyncio
 import io
 import math
+import threading
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from aiohttp import web
 from PIL import Image
@@ -137,3 +139,26 @@ def sides(edge: int, ratio: str) -> tuple[int, int]:
     across, _, down = ratio.partition(":")
     root = math.sqrt(float(across) / float(down))
     return round(edge * root / 16) * 16, round(edge / root / 16) * 16
+
+
+S = TypeVar("S", bound=Simulated)
+
+
+@contextmanager
+def beside_this_thread(provider: S) -> Iterator[S]:
+    """The provider, serving in a thread with a loop of its own, for who waits for programs or runs loops."""
+    up, down = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with provider.serving():
+            up.set()
+            await asyncio.to_thread(down.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert up.wait(10)
+        yield provider
+    finally:
+        down.set()
+        thread.join(10)

@@ -5,6 +5,7 @@ then taken, painted and answered as any other.
 import base64
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -54,7 +55,7 @@ class ParsedAdapted(ParsedRequest):
     facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
-class AdapterEndpoint(EditsEndpoint):
+class AdapterEndpoint(EditsEndpoint, ABC):
     """A door for another API's words. It speaks JSON; a subclass translates and renders."""
 
     takes_forms = False
@@ -66,9 +67,9 @@ class AdapterEndpoint(EditsEndpoint):
             error.param = scope.get(NAMES, {}).get(error.param, error.param)
             raise
 
+    @abstractmethod
     def translate(self, body: dict[str, Any]) -> Translated:
         """Raises InvalidRequest, InvalidValue, naming the parameters as this door does."""
-        raise NotImplementedError
 
     def _read_apart(self, body: bytes, content_type: str) -> Sent:
         translated = self.translate(parse_json_object(body))

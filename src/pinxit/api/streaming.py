@@ -9,6 +9,7 @@
 import asyncio
 import base64
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -36,7 +37,7 @@ Previews = asyncio.Queue[Preview | None]
 """Where an order's previews come in while it is painted; None: there will be no more."""
 
 
-class OrderStream:
+class OrderStream(ABC):
     """The events of one order, from when it is in the database to its end."""
 
     def __init__(
@@ -88,11 +89,13 @@ class OrderStream:
         """Events at the begin."""
         return ()
 
+    @abstractmethod
     async def _partial(self, preview: Preview) -> bytes:
-        raise NotImplementedError
+        """The event of one preview."""
 
+    @abstractmethod
     def _ended(self, generation: Generation) -> AsyncGenerator[bytes, None]:
-        raise NotImplementedError
+        """The events of an order that is completed."""
 
     def _failed(self, error: PinxitError) -> Sequence[bytes]:
         return [event("error", render(error, request_id=self._request_id).body)]

@@ -5,7 +5,8 @@ environment is heeded, no cookie kept, no answer read beyond its cap.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -94,7 +95,7 @@ class PooledHttp:
         if self._session is None:
             raise NotReached("Pinxit is stopping.")
         data = _form(form) if form else body
-        try:
+        with _told_apart(seconds):
             async with (
                 asyncio.timeout(seconds),
                 self._session.request(method, url, headers=headers, data=data, allow_redirects=False) as response,
@@ -102,12 +103,6 @@ class PooledHttp:
                 received = await _read(response, max_answer_bytes)
                 lowered = {name.lower(): value for name, value in response.headers.items()}
                 return Received(response.status, lowered, received)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            raise NotReached(f"No connection could be made ({type(error).__name__}).") from error
-        except TimeoutError as error:
-            raise AnswerLost(f"There was no whole answer within {seconds:g} seconds.") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise AnswerLost(f"The connection ended without a whole answer ({type(error).__name__}).") from error
 
     async def stream(
         self,
@@ -129,7 +124,7 @@ class PooledHttp:
             raise NotReached("Pinxit is stopping.")
         until = asyncio.get_running_loop().time() + seconds
         total = 0
-        try:
+        with _told_apart(seconds):
             async with asyncio.timeout_at(until):
                 response = await self._session.request(
                     method, url, headers=headers, data=_form(form) if form else body, allow_redirects=False
@@ -146,12 +141,19 @@ class PooledHttp:
                     if total > max_answer_bytes:
                         raise AnswerLost(f"The answer is larger than {max_answer_bytes} bytes.")
                     yield Received(response.status, lowered, (piece,))
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            raise NotReached(f"No connection could be made ({type(error).__name__}).") from error
-        except TimeoutError as error:
-            raise AnswerLost(f"There was no whole answer within {seconds:g} seconds.") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise AnswerLost(f"The connection ended without a whole answer ({type(error).__name__}).") from error
+
+
+@contextmanager
+def _told_apart(seconds: float) -> Iterator[None]:
+    """What goes wrong inside is either NotReached or AnswerLost."""
+    try:
+        yield
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+        raise NotReached(f"No connection could be made ({type(error).__name__}).") from error
+    except TimeoutError as error:
+        raise AnswerLost(f"There was no whole answer within {seconds:g} seconds.") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise AnswerLost(f"The connection ended without a whole answer ({type(error).__name__}).") from error
 
 
 def _form(parts: Sequence[Part]) -> aiohttp.FormData:

@@ -1,12 +1,11 @@
 """`pinxit credentials` over a data folder."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from simulated import beside_this_thread
 from simulated_openai import SimulatedOpenai
 from typer.testing import CliRunner, Result
 
@@ -95,19 +94,8 @@ def test_an_account_s_own(folder: Path):
 @pytest.fixture
 def studio() -> Iterator[SimulatedOpenai]:
     """A provider that serves while commands run loops of their own."""
-    studio, up, down = SimulatedOpenai(), threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with studio.serving():
-            up.set()
-            await asyncio.to_thread(down.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert up.wait(10)
-    yield studio
-    down.set()
-    thread.join(10)
+    with beside_this_thread(SimulatedOpenai()) as studio:
+        yield studio
 
 
 def test_tried_without_painting(folder: Path, studio: SimulatedOpenai):
