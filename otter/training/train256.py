@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import shards
-from .autoencoder256 import Autoencoder, Critic, noise_like, reconstruction_loss, to_signed
-from .denoiser256 import Denoiser, smaller
+from .autoencoder256 import Critic, reconstruction_loss, to_signed
+from .families import FAMILIES, Autoencoder, Denoiser, Family, load_autoencoder
 from .learn import Clock, Log, Trainee, every_minutes, load_halves, weights_file
 from .matcher import train_matcher
 from .text256 import Text
@@ -55,7 +55,7 @@ class Scale:
 
 SCALES = {
     "cuda": Scale(320_000, 40_000, 60_000, 96, 256, 768, 6e-4, 8e-4, 300, 200, 0.9995),
-    "cpu": Scale(24_000, 6_000, 6_000, 12, 128, 48, 6e-4, 8e-4, 100, 50, 0.999),
+    "cpu": Scale(24_000, 6_000, 6_000, 6, 128, 64, 8e-4, 8e-4, 100, 50, 0.999),
     "proof": Scale(512, 256, 512, 8, 64, 16, 1e-3, 2e-3, 5, 5, 0.9),
 }
 
@@ -71,9 +71,17 @@ class Workshop:
     scale: Scale
     proof: bool
     processes: int
+    family: Family
+    study: Path | None
+    """The feasibility study's weights, for a family that begins with them."""
+
+    @property
+    def models(self) -> Path:
+        """Where the family's weights and latents lie; samples, and the matching model, are everybody's."""
+        return self.work / self.family.name
 
     def denoiser(self) -> Denoiser:
-        return smaller() if self.proof else Denoiser()
+        return self.family.smaller() if self.proof else self.family.denoiser(self.study)
 
     def compiled(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Faster on CUDA; on a CPU the backward of compiled bfloat16 code fails."""
@@ -88,7 +96,8 @@ def render(shop: Workshop, split: shards.Split = shards.TRAINING) -> None:
 
 def train_autoencoder(shop: Workshop, minutes: float, total: float | None) -> Log:
     """Pictures to latents and back."""
-    trainee = Trainee("autoencoder", Autoencoder(), shop.work, shop.device, shop.scale.decay)
+    trainee = Trainee("autoencoder", shop.family.autoencoder(shop.study), shop.models, shop.device, shop.scale.decay)
+    tie = shop.family.tie(shop.study, shop.device)
     trainee.model.to(memory_format=torch.channels_last)
     pictures = shards.Resident(shop.work, shards.TRAINING, shop.scale.resident, shop.device)
     forward = shop.compiled(trainee.model)
@@ -100,13 +109,14 @@ def train_autoencoder(shop: Workshop, minutes: float, total: float | None) -> Lo
     while clock.is_running():
         if trainee.steps_here % 50 == 0:
             pictures.refresh()
-        real = to_signed(_cropped(_varied(pictures.batch(shop.scale.autoencoder_batch)[0]), shop.scale.crop))
+        real = to_signed(_cropped(_varied(pictures.batch(shop.scale.autoencoder_batch)[0]), shop))
         with trainee.autocast():
-            painted = forward(trainee.cast(real), trainee.cast(noise_like(real)))
+            painted, latents = forward(trainee.cast(real), trainee.cast(trainee.model.noise_for(real)))
         loss, plain = reconstruction_loss(painted, real)
-        loss.backward()
+        away = tie(trainee.cast(real), latents)
+        (loss + away).backward()
         trainee.step(clock.rate(shop.scale.autoencoder_rate, shop.scale.warm_steps, trainee.steps_here))
-        log.add(trainee, len(real), loss=loss, error=plain)
+        log.add(trainee, len(real), loss=loss, error=plain, away=away)
         if next(due):
             trainee.save()
     _measure_latents(trainee, pictures, shop)
@@ -123,10 +133,11 @@ def _varied(pixels: Tensor) -> Tensor:
     return torch.where(exchange, pixels[..., order], pixels)
 
 
-def _cropped(pixels: Tensor, side: int) -> Tensor:
+def _cropped(pixels: Tensor, shop: Workshop) -> Tensor:
     """The same part of each picture, on the latents' grid."""
-    steps = (pixels.shape[1] - side) // 16 + 1
-    y, x = (16 * int(torch.randint(steps, ())) for _ in range(2))
+    side, stride = max(shop.scale.crop, shop.family.least_crop), shop.family.stride
+    steps = (pixels.shape[1] - side) // stride + 1
+    y, x = (stride * int(torch.randint(steps, ())) for _ in range(2))
     return pixels[:, y : y + side, x : x + side]
 
 
@@ -134,8 +145,6 @@ def _cropped(pixels: Tensor, side: int) -> Tensor:
 def _measure_latents(trainee: Trainee, pictures: shards.Resident, shop: Workshop) -> None:
     """Mean and deviation of each channel of the latents, for all that comes after."""
     model = trainee.average
-    assert isinstance(model, Autoencoder)
-    assert isinstance(trainee.master, Autoencoder)
     batches = max(1, min(2048, pictures.count) // shop.scale.autoencoder_batch)
     latents = torch.cat(
         [model.encoder(to_signed(pictures.batch(shop.scale.autoencoder_batch)[0])).cpu() for _ in range(batches)]
@@ -148,8 +157,8 @@ def train_decoder(shop: Workshop, minutes: float, total: float | None) -> Log:
     """Crisp edges: the decoder alone goes on against a critic. Latents stay as they are, so this may come any time."""
     both = _autoencoder(shop)
     start = copy.deepcopy(both.decoder).requires_grad_()
-    trainee = Trainee("decoder", start, shop.work, shop.device, shop.scale.decay)
-    critic = Trainee("critic", Critic(), shop.work, shop.device, shop.scale.decay, low=False)
+    trainee = Trainee("decoder", start, shop.models, shop.device, shop.scale.decay)
+    critic = Trainee("critic", Critic(), shop.models, shop.device, shop.scale.decay, low=False)
     for model in (both, trainee.model, critic.model):
         model.to(memory_format=torch.channels_last)
     pictures = shards.Resident(shop.work, shards.TRAINING, shop.scale.resident // 4, shop.device)
@@ -157,9 +166,9 @@ def train_decoder(shop: Workshop, minutes: float, total: float | None) -> Log:
     clock, log, due = Clock(trainee.progress, minutes, total), Log("decoder", shop.scale.log_every), every_minutes(4)
     decode, judge = shop.compiled(trainee.model), critic.model
     while clock.is_running():
-        real = to_signed(_cropped(pictures.batch(shop.scale.autoencoder_batch)[0], shop.scale.crop))
+        real = to_signed(_cropped(pictures.batch(shop.scale.autoencoder_batch)[0], shop))
         with torch.no_grad(), torch.autocast(shop.device.type, torch.bfloat16):
-            latents = both.encoder(real) + 0.3 * noise_like(real)
+            latents = both.encoder(real) + 0.3 * both.noise_for(real)
         with trainee.autocast():
             painted = decode(trainee.cast(latents))
         fake = painted.float().detach().requires_grad_()
@@ -190,16 +199,7 @@ def train_decoder(shop: Workshop, minutes: float, total: float | None) -> Log:
 
 def _autoencoder(shop: Workshop) -> Autoencoder:
     """The trained one, with the crisp decoder if there is one."""
-    return load_autoencoder(shop.work).to(shop.device)
-
-
-def load_autoencoder(work: Path) -> Autoencoder:
-    """The averaged weights in `work`, with the decoder that went on against the critic if there is one."""
-    model = Autoencoder()
-    load_halves(model, weights_file(work, "autoencoder"))
-    if weights_file(work, "decoder").exists():
-        load_halves(model.decoder, weights_file(work, "decoder"))
-    return model.eval().requires_grad_(False)
+    return load_autoencoder(shop.models, shop.family).to(shop.device)
 
 
 @torch.no_grad()
@@ -216,8 +216,8 @@ def write_latents(shop: Workshop) -> None:
             parts = [encode(to_signed(part)) for part in pixels.split(64)]
         latents.append(torch.cat(parts).half().cpu())
         ids.append(torch.from_numpy(shard.ids))
-    np.save(shop.work / "latents.npy", torch.cat(latents).numpy())
-    np.save(shop.work / "ids.npy", torch.cat(ids).numpy())
+    np.save(shop.models / "latents.npy", torch.cat(latents).numpy())
+    np.save(shop.models / "ids.npy", torch.cat(ids).numpy())
     count = len(paths) * shards.SHARD
     print(f"latents of {count} samples, {count / (time.monotonic() - begun):.0f} a second", flush=True)
 
@@ -231,11 +231,11 @@ class Latents:
 
     @classmethod
     def read(cls, shop: Workshop) -> "Latents":
-        latents, ids = (torch.from_numpy(np.load(shop.work / name)) for name in ("latents.npy", "ids.npy"))
+        latents, ids = (torch.from_numpy(np.load(shop.models / name)) for name in ("latents.npy", "ids.npy"))
         return cls(latents.to(shop.device), ids.to(shop.device))
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """Latents (size, 256, 16) and word pieces of one of each one's captions (size, 20)."""
+        """Latents (size, tokens, channels) and word pieces of one of each one's captions (size, 20)."""
         rows = torch.randint(len(self.latents), (size,), device=self.latents.device)
         wordings = torch.randint(self.ids.shape[1], (size,), device=rows.device)
         return self.latents[rows].float(), self.ids[rows, wordings]
@@ -251,9 +251,8 @@ def _on_the_way(data: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def train_denoiser(shop: Workshop, minutes: float, total: float | None) -> Log:
     """Latents out of noise, as the text says."""
-    trainee = Trainee("denoiser", shop.denoiser(), shop.work, shop.device, shop.scale.decay)
+    trainee = Trainee("denoiser", shop.denoiser(), shop.models, shop.device, shop.scale.decay)
     model = trainee.model
-    assert isinstance(model, Denoiser)
     text, data = Text(shop.weights, shop.device), Latents.read(shop)
     forward = shop.compiled(model)
     clock, log, due = Clock(trainee.progress, minutes, total), Log("denoiser", shop.scale.log_every), every_minutes(4)
@@ -296,11 +295,10 @@ def distil(shop: Workshop, minutes: float, total: float | None) -> Log:
     strength of 1 it stays what it was, so a negative prompt still works with two evaluations.
     """
     teacher = shop.denoiser().to(shop.device).eval().requires_grad_(False)
-    load_halves(teacher, weights_file(shop.work, "denoiser"))
+    load_halves(teacher, weights_file(shop.models, "denoiser"))
     start = copy.deepcopy(teacher).requires_grad_()
-    trainee = Trainee("distilled", start, shop.work, shop.device, min(shop.scale.decay, 0.999))
+    trainee = Trainee("distilled", start, shop.models, shop.device, min(shop.scale.decay, 0.999))
     model = trainee.model
-    assert isinstance(model, Denoiser)
     text, data = Text(shop.weights, shop.device), Latents.read(shop)
     forward, ask = shop.compiled(model), shop.compiled(teacher)
     clock, log, due = Clock(trainee.progress, minutes, total), Log("distil", shop.scale.log_every), every_minutes(4)
@@ -379,6 +377,8 @@ def main() -> None:
     parser.add_argument(
         "--weights", type=Path, default=Path("otter/src/pinxit_otter/weights"), help="of the text encoder"
     )
+    parser.add_argument("--family", choices=list(FAMILIES), help="which networks: large for a GPU, compact for a CPU")
+    parser.add_argument("--study", type=Path, help="folder of the feasibility study's weights, to begin with them")
     parser.add_argument("--minutes", type=float, default=10, help="of this run")
     parser.add_argument("--total", type=float, help="minutes of the phase over all runs, if this is not the only one")
     parser.add_argument("--samples", type=int, help="how many to render")
@@ -407,8 +407,17 @@ def _workshop(wishes: argparse.Namespace) -> Workshop:
     scale = SCALES["proof" if wishes.proof else device.type]
     if wishes.samples:
         scale = Scale(**{**{name: getattr(scale, name) for name in scale.__slots__}, "samples": wishes.samples})
+    family = FAMILIES[wishes.family or ("compact" if device.type == "cpu" else "large")]
     return Workshop(
-        wishes.work, wishes.originals, wishes.weights, device, scale, wishes.proof, max(1, wishes.processes)
+        wishes.work,
+        wishes.originals,
+        wishes.weights,
+        device,
+        scale,
+        wishes.proof,
+        max(1, wishes.processes),
+        family,
+        wishes.study,
     )
 
 

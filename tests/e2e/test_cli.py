@@ -8,7 +8,8 @@ import subprocess
 import time
 
 import pytest
-from running import PINXIT, environment, eventually, is_png, pinxit, png_size
+from PIL import Image
+from running import PINXIT, environment, eventually, is_png, pinxit
 
 
 def done(result) -> str:
@@ -19,10 +20,11 @@ def done(result) -> str:
 
 
 def test_generate_paints_here(tmp_path):
-    wanted = ("generate", "a red apple", "-o", "apple.png", "--seed", "1", "--size", "256x256")
-    said = done(pinxit(*wanted, cwd=tmp_path, fresh=True))
+    wanted = ("generate", "a red apple", "-o", "apple.png", "--seed", "1", "--size", "256x256", "--background")
+    said = done(pinxit(*wanted, "transparent", cwd=tmp_path, fresh=True))
     assert said == "apple.png  (seed 1)\n"
-    assert png_size((tmp_path / "apple.png").read_bytes()) == (256, 256)
+    with Image.open(tmp_path / "apple.png") as picture:
+        assert (picture.mode, picture.size) == ("RGBA", (256, 256))
     assert [file.suffix for file in (tmp_path / "data" / "pictures").rglob("*.*")] == [".png"]
 
 
@@ -48,6 +50,7 @@ def test_generate_beside_a_server_and_by_it(server, tmp_path):
         (("--size", "123x45"), "Allowed:"),
         (("--model", "no-such"), "no-such"),
         (("-o", "apple.gif"), ".webp"),
+        (("-o", "apple.jpg", "--background", "transparent"), "transparent"),
         (("-o", "no/such/folder.png"), "no/such"),
         (("--server", "http://127.0.0.1:9", "--api-key", "sk-x"), "127.0.0.1:9"),
         (("--server", "http://127.0.0.1:9"), "PINXIT_API_KEY"),

@@ -44,6 +44,23 @@ def test_other_encodings(client, encoding, begin):
     assert base64.b64decode(answer.data[0].b64_json).startswith(begin)
 
 
+@pytest.mark.parametrize("encoding", ["png", "webp"])
+def test_a_transparent_ground(client, encoding):
+    answer = client.images.generate(
+        prompt="a red apple",
+        background="transparent",
+        output_format=encoding,
+        size="512x512",
+        extra_body={"response_format": "b64_json", "seed": 1},
+    )
+    assert answer.background == "transparent"
+    with Image.open(io.BytesIO(base64.b64decode(answer.data[0].b64_json))) as picture:
+        assert (picture.mode, picture.size) == ("RGBA", (512, 512))
+        alpha = np.asarray(picture.getchannel("A"))
+    assert alpha[[0, 0, -1, -1], [0, -1, 0, -1]].max() < 10, "nothing is in the corners"
+    assert alpha[206:306, 206:306].min() > 245, "nothing shines through the apple"
+
+
 def test_the_raw_response_names_the_order(client, server):
     answer = client.images.with_raw_response.generate(prompt="a lemon", quality="low")
     order = server.find_generation(answer.headers["x-pinxit-generation"])
@@ -66,7 +83,12 @@ def test_the_models(client):
         ({"extra_body": {"base_url": "http://x"}}, openai.BadRequestError, "invalid_request_error", "base_url"),
         ({"model": "no-such"}, openai.NotFoundError, "model_not_found", "model"),
         ({"size": "123x45"}, openai.UnprocessableEntityError, "invalid_value", "size"),
-        ({"background": "transparent"}, openai.UnprocessableEntityError, "invalid_value", "background"),
+        (
+            {"background": "transparent", "output_format": "jpeg"},
+            openai.UnprocessableEntityError,
+            "invalid_value",
+            "background",
+        ),
         ({"stream": True, "partial_images": 4}, openai.UnprocessableEntityError, "invalid_value", "partial_images"),
         ({"partial_images": 2}, openai.UnprocessableEntityError, "invalid_value", "partial_images"),
     ],

@@ -61,17 +61,23 @@ class Beginning:
 
 def begin(order: PaintOrder, encode: Callable[[Picture], Latents]) -> Beginning:
     """Where an order with a picture begins; a second picture would change nothing."""
-    picture = _on_white(order.images[0])
-    small = _middle(picture).resize((NATIVE_SIDE, NATIVE_SIDE), Image.Resampling.BICUBIC)
-    latents = encode(np.asarray(small))
+    pixels = order.images[0]
+    sent = Image.frombytes(pixels.mode, (pixels.width, pixels.height), pixels.data)
+    # The model knows transparency; whether it is kept or laid on white in the end is another matter.
+    square = _middle(sent.convert("RGBA")).convert("RGBa")
+    latents = encode(np.asarray(square.resize((NATIVE_SIDE, NATIVE_SIDE), Image.Resampling.BICUBIC)))
     if order.mask is None:
         return Beginning(latents, None)
     mask = Image.frombytes("L", (order.mask.width, order.mask.height), order.mask.data)
-    return Beginning(latents, Part(picture, _shares(mask), _positions(np.asarray(_middle(mask)))))
+    return Beginning(
+        latents, Part(_as_asked(sent, order.transparent), _shares(mask), _positions(np.asarray(_middle(mask))))
+    )
 
 
-def _on_white(pixels: Pixels) -> Image.Image:
-    image = Image.frombytes(pixels.mode, (pixels.width, pixels.height), pixels.data)
+def _as_asked(image: Image.Image, transparent: bool) -> Image.Image:
+    """On white (RGB), unless a transparent ground is asked for (RGBA)."""
+    if transparent:
+        return image.convert("RGBA")
     if image.mode == "RGBA":
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image

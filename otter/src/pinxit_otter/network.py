@@ -87,7 +87,7 @@ class Network:
         return Text(states[0], pooled[0], mask[0])
 
     def step(self, inputs: Sequence[StepInput], *, ends: bool = False) -> tuple[Floats, Floats | None]:
-        """Latents (B, 64, 16) after the step and, with `ends`, where a straight line would lead from here."""
+        """Latents (B, 64, 32) after the step and, with `ends`, where a straight line would lead from here."""
         results = self._denoiser.run(
             ["x_next", "x_end"] if ends else ["x_next"],
             {
@@ -106,13 +106,13 @@ class Network:
         return results[0], results[1] if ends else None
 
     def decode(self, latents: Latents) -> Picture:
-        """The picture (128, 128, 3), always one at a time."""
+        """The picture (256, 256, 4), colours multiplied by alpha, always one at a time."""
         (pictures,) = self._decoder.run(None, {"latents": latents[None]})
         picture: Picture = np.rint(pictures[0]).astype(np.uint8)
         return picture
 
     def encode_picture(self, picture: Picture) -> Latents:
-        """The latents that `decode` makes this picture (128, 128, 3) of, or nearly, always one at a time."""
+        """The latents that `decode` makes this picture (256, 256, 4) of, or nearly, always one at a time."""
         (latents,) = self._encoder.run(None, {"picture": picture[None].astype(np.float32)})
         encoded: Latents = latents[0]
         return encoded

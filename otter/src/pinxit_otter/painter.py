@@ -24,7 +24,7 @@ from pinxit_otter.sampler import Latents, noise, preview_steps, steps_from, time
 from pinxit_otter.spec import LATENT_TOKENS, OTTER_1, STYLE_WORDS
 
 MAX_UNTAKEN = 2
-"""So many painted pictures wait for a slow caller; more stay latents (4 KiB) until he has taken one."""
+"""So many painted pictures wait for a slow caller; more stay latents (8 KiB) until he has taken one."""
 
 _KEPT_TEXTS = 256
 
@@ -260,7 +260,7 @@ class Painter:
 
     def _show(self, work: Work, latents: Latents) -> Pixels:
         """The latents as a picture in the order's size."""
-        pixels = enlarge(self._network.decode(latents), work.order.size)
+        pixels = enlarge(self._network.decode(latents), work.order.size, transparent=work.order.transparent)
         return pixels if work.beginning is None else work.beginning.put_back(pixels)
 
     @contextmanager

@@ -5,11 +5,11 @@ import numpy.typing as npt
 
 from pinxit_otter.spec import LATENT_TOKENS
 
-LATENT_CHANNELS = 16
+LATENT_CHANNELS = 32
 LATENT_SIDE = 8
 
 Latents = npt.NDArray[np.float32]
-"""(64, 16): the positions of an 8×8 grid, row by row from the top left."""
+"""(64, 32): the positions of an 8×8 grid, row by row from the top left."""
 
 
 def noise(seed: int) -> Latents:

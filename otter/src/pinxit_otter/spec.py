@@ -5,7 +5,7 @@ from types import MappingProxyType
 from pinxit.backends.interface import Capabilities, ModelSpec, Range
 from pinxit.images.size import Size
 
-NATIVE_SIDE = 128
+NATIVE_SIDE = 256
 """Width and height of what the decoder paints, in pixels."""
 
 LATENT_TOKENS = 64
@@ -17,6 +17,11 @@ STYLE_WORDS = MappingProxyType(
         "twemoji": ", twemoji style",
         "flat": ", flat style",
         "3d": ", 3d style",
+        "glossy": ", glossy style",
+        "blob": ", blob style",
+        "emojione": ", emojione style",
+        "outlined": ", outlined style",
+        "fx": ", fx style",
     }
 )
 """`style` → the words the captions of the training pictures ended in."""
@@ -37,7 +42,7 @@ _SIZES = (
 
 OTTER_1 = ModelSpec(
     id="otter-1",
-    description="Small pictures in the manner of emoji, painted on the CPU at 128 pixels and enlarged.",
+    description="Pictures in the manner of emoji, painted on the CPU at 256 pixels, on transparent ground if asked.",
     capabilities=Capabilities(
         sizes=_SIZES,
         default_size=Size(512, 512),
@@ -62,7 +67,7 @@ OTTER_1 = ModelSpec(
         seed=True,
         negative_prompt=True,
         styles=tuple(STYLE_WORDS),
-        transparent=False,
+        transparent=True,
         streaming=True,
         edits=True,
         mask=True,

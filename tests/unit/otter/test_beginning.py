@@ -52,8 +52,8 @@ def test_the_model_sees_the_square_in_the_middle(make_order: MakeOrder, size: Si
 
     begin(make_order(size=size, images=(pixels(picture),)), encode)
 
-    assert seen[0].shape == (128, 128, 3)
-    assert (seen[0] == (10, 200, 30)).all()
+    assert seen[0].shape == (256, 256, 4)
+    assert (seen[0] == (10, 200, 30, 255)).all()
 
 
 def test_what_is_transparent_is_white(make_order: MakeOrder) -> None:
@@ -65,8 +65,22 @@ def test_what_is_transparent_is_white(make_order: MakeOrder) -> None:
 
     beginning = begin(order, lambda small: (seen.append(small), ENCODED)[1])
 
-    assert (seen[0] == 255).all()
+    assert (seen[0] == 0).all(), "the model sees that nothing is there"
     assert set(beginning.put_back(pixels(noisy(256, 256))).data) == {255}
+
+
+def test_what_is_transparent_stays_so_if_it_is_asked_for(make_order: MakeOrder) -> None:
+    picture, painted = noisy(256, 256, 4), noisy(256, 256, 4)
+    mask = np.zeros((256, 256), np.uint8)
+    mask[:, 128:] = 255
+    order = make_order(images=(pixels(picture),), mask=pixels(mask), transparent=True)
+
+    whole = begin(order, lambda _: ENCODED).put_back(pixels(painted))
+
+    assert whole.mode == "RGBA"
+    rows = np.frombuffer(whole.data, np.uint8).reshape(256, 256, 4)
+    assert np.array_equal(rows[:, :128], picture[:, :128])
+    assert np.array_equal(rows[:, 140:], painted[:, 140:])
 
 
 def test_noise_comes_over_the_picture_as_time_says() -> None:
@@ -91,11 +105,11 @@ def test_positions_without_anything_to_paint_are_the_pictures_own(make_order: Ma
     beginning = masked(make_order, mask)
 
     free = positions(beginning)
-    latents = beginning.kept_at(0.25, noise(1), noise(2)).reshape(8, 8, 16)
+    latents = beginning.kept_at(0.25, noise(1), noise(2)).reshape(8, 8, 32)
 
     assert np.argwhere(free).tolist() == [[1, 2], [1, 3]]
-    assert np.array_equal(latents[free], noise(2).reshape(8, 8, 16)[free])
-    assert np.array_equal(latents[~free], beginning.at(0.25, noise(1)).reshape(8, 8, 16)[~free])
+    assert np.array_equal(latents[free], noise(2).reshape(8, 8, 32)[free])
+    assert np.array_equal(latents[~free], beginning.at(0.25, noise(1)).reshape(8, 8, 32)[~free])
 
 
 def test_a_mask_beside_the_square_frees_no_position(make_order: MakeOrder) -> None:
@@ -132,8 +146,8 @@ def test_the_border_is_soft_within_what_is_painted(make_order: MakeOrder) -> Non
     mask[:, 512:] = 255
     row = shares(masked(make_order, mask))[500]
     assert (row[:512] == 0).all()
-    assert (np.diff(row[511:521].astype(int)) > 0).all()
-    assert (row[520:] == 255).all()
+    assert (np.diff(row[511:517].astype(int)) > 0).all()
+    assert (row[516:] == 255).all()
 
 
 def test_a_thin_line_is_painted_nevertheless(make_order: MakeOrder) -> None:

@@ -25,14 +25,14 @@ async def test_a_picture_survives_the_way_to_latents_and_back(
     otter: OtterBackend, make_order: MakeOrder, prompt: str
 ) -> None:
     image = await painted(otter, make_order, prompt)
-    small = np.ascontiguousarray(as_array(image.data)[::2, ::2])
+    small = np.dstack([as_array(image.data), np.full((256, 256), 255, np.uint8)])
     assert otter._painter is not None
     network = otter._painter._network
 
     latents = network.encode_picture(small)
     back = network.decode(latents)
 
-    assert latents.shape == (64, 16)
+    assert latents.shape == (64, 32)
     assert latents.dtype == np.float32
     assert 0.7 < latents.std() < 1.4, "as the denoiser knows them"
     error = np.mean((back.astype(float) - small) ** 2)
@@ -70,18 +70,20 @@ async def test_all_the_way_without_a_mask_is_a_picture_from_noise(otter: OtterBa
     assert await paint(otter, make_order(images=(image,), strength=1.0)) == await paint(otter, make_order())
 
 
-async def test_alpha_is_laid_on_white(otter: OtterBackend, make_order: MakeOrder) -> None:
+@pytest.mark.parametrize("transparent", [True, False])
+async def test_alpha_is_kept_or_laid_on_white(otter: OtterBackend, make_order: MakeOrder, transparent: bool) -> None:
     clear = np.zeros((256, 256, 4), np.uint8)
     clear[64:192, 64:192] = (200, 30, 40, 255)
-    on_white = np.where(clear[..., 3:] == 255, clear[..., :3], 255).astype(np.uint8)
-    images = (Pixels(256, 256, "RGBA", clear.tobytes()), Pixels(256, 256, "RGB", on_white.tobytes()))
+    image = Pixels(256, 256, "RGBA", clear.tobytes())
     mask = Pixels(256, 256, "L", bytes(256 * 128) + b"\xff" * (256 * 128))
 
-    transparent, white = [
-        await paint(otter, make_order("a robot", images=(image,), mask=mask, strength=0.8)) for image in images
-    ]
+    [data] = await paint(
+        otter, make_order("a robot", images=(image,), mask=mask, strength=0.8, transparent=transparent)
+    )
 
-    assert transparent == white
+    kept = np.frombuffer(data, np.uint8).reshape(256, 256, -1)[:128]
+    on_white = np.where(clear[:128, :, 3:] == 255, clear[:128, :, :3], 255)
+    assert np.array_equal(kept, clear[:128] if transparent else on_white)
 
 
 async def test_closing_an_edit_frees_everything(otter: OtterBackend, make_order: MakeOrder) -> None:

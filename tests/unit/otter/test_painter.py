@@ -52,16 +52,16 @@ class FakeNetwork:
         self.gate.acquire()
         if self.fails is not None:
             raise self.fails
-        after = np.full((len(inputs), 64, 16), self.answer, np.float32)
+        after = np.full((len(inputs), 64, 32), self.answer, np.float32)
         return after, after if ends else None
 
     def decode(self, latents: Latents) -> Picture:
         self.decoded += 1
-        return np.zeros((128, 128, 3), np.uint8)
+        return np.broadcast_to(np.array((0, 0, 0, 255), np.uint8), (256, 256, 4))
 
     def encode_picture(self, picture: Picture) -> Latents:
         self.pictures_encoded += 1
-        return np.ones((64, 16), np.float32)
+        return np.ones((64, 32), np.float32)
 
     def open_gate(self) -> None:
         self.gate.release(10_000)
@@ -295,9 +295,9 @@ async def test_what_the_mask_keeps_is_put_back_after_each_step(
     order = make_order(images=(IMAGE,), mask=RIGHT, strength=1.0, num_inference_steps=4)
     [*_, painted, _] = await all_events(backend.generate(order))
     for time, seen in zip((0.75, 0.5, 0.25), network.inputs[1:], strict=True):
-        left, right = np.split(seen.reshape(8, 8, 16), 2, axis=1)
+        left, right = np.split(seen.reshape(8, 8, 32), 2, axis=1)
         assert (right == 5.0).all()
-        assert np.allclose(left, (1 - time) + time * noise(1).reshape(8, 8, 16)[:, :4])
+        assert np.allclose(left, (1 - time) + time * noise(1).reshape(8, 8, 32)[:, :4])
     assert isinstance(painted, PaintedImage)
     rows = np.frombuffer(painted.pixels.data, np.uint8).reshape(256, 256, 3)
     assert (rows[:, :128] == 7).all()
