@@ -3,8 +3,8 @@
     PYTHONPATH=otter/src:src:. python -m otter.training.known --originals build/otter/originals.zip
 
 Writes `known.npz` beside the other weights and its line into `manifest.json`. The meanings are those of the `text.onnx`
-that lies there, read as at run time; so run it again whenever that file or the originals change. The same inputs give the
-same bytes.
+that lies there, read as at run time; so run it again whenever that file or the originals change. The same inputs give
+the same bytes.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pinxit_otter.network import Floats, Network
 
 from .data import originals
 from .data.words import Concept
+
 
 def captions_of(concepts: Iterable[Concept], network: Network) -> tuple[list[str], Floats]:
     """All names of the concepts, each once and in alphabetical order, and the meaning of each in a row."""

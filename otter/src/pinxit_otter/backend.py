@@ -22,8 +22,8 @@ class OtterBackend(Backend):
 
     Previews have the order's size, as its pictures have. `style` adds the words that the training captions used; a
     style the model does not know changes nothing. Usage counts the word pieces that were read of the prompt and its
-    style words (at most 18), and 64 latent tokens for each picture. Each order is told how near its prompt is to what the
-    model knows.
+    style words (at most 18), and 64 latent tokens for each picture. Each order is told how near its prompt is to what
+    the model knows.
 
     Memory: an order has at most two painted pictures waiting for its caller, beside its progress events.
     """
