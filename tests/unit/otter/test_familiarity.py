@@ -7,6 +7,8 @@ from time import perf_counter
 
 import numpy as np
 import pytest
+from otter.training.data.words import Concept
+from otter.training.known import captions_of, packed, put_into
 from painting import MakeOrder, all_events
 
 from pinxit.backends.interface import Familiarity
@@ -105,6 +107,35 @@ def test_the_file_is_small_and_names_what_it_should(known: KnownCaptions) -> Non
     assert Manifest.read(WEIGHTS).files[KNOWN].bytes <= 1_000_000
     assert len(known) == len(set(known.captions)) > 1500
     assert {"otter", "robot", "pizza", "castle"} <= set(known.captions)
+
+
+def test_the_file_is_written_the_same_each_time_and_the_others_stay(network: Network, tmp_path: Path) -> None:
+    concepts = [
+        Concept("1", "red apple", ("apple",), (), "food", 1),
+        Concept("2", "Käse", ("cheese", "apple"), ("yellow",), "food", 1),
+    ]
+    captions, vectors = captions_of(concepts, network)
+    contents = packed(captions, vectors)
+    assert packed(*captions_of(concepts, network)) == contents
+    assert captions == ["Käse", "apple", "cheese", "red apple"]
+    for path in WEIGHTS.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    for name in (KNOWN, "manifest.json"):
+        (tmp_path / name).unlink()
+    before = json.loads((WEIGHTS / "manifest.json").read_text(encoding="utf-8"))
+    del before["files"][KNOWN]
+    (tmp_path / "manifest.json").write_text(json.dumps(before), encoding="utf-8")
+
+    put_into(tmp_path, contents)
+
+    manifest = Manifest.read(tmp_path)
+    manifest.check_sizes()
+    assert {name for name in manifest.files if manifest.files[name] != Manifest.read(WEIGHTS).files[name]} == {KNOWN}
+    known = KnownCaptions.read(manifest.read_verified(KNOWN), network.word_pieces)
+    for caption in captions:
+        sentence = network.word_pieces.sentence(caption)
+        said = known.judge(sentence, network.encode(sentence))
+        assert (said.nearest, said.similarity) == (caption, pytest.approx(1, abs=0.002))
 
 
 def test_it_takes_less_than_a_millisecond(network: Network, known: KnownCaptions) -> None:
