@@ -518,6 +518,7 @@ def _cors(settings: Settings) -> list[Middleware]:
                 "x-pinxit-generation",
                 "x-pinxit-model",
                 "x-pinxit-backend",
+                "x-pinxit-familiarity",
                 "x-pinxit-ignored",
                 "retry-after",
                 "retry-after-ms",

@@ -14,6 +14,7 @@ from PIL import Image
 from asgi import scope_of
 from front import BASE_URL, Front, MakeFront
 from pinxit.accounts.user import Role
+from pinxit.backends.interface import Familiarity
 from pinxit.console import rendering
 from pinxit.console.painting import until_ended
 from pinxit.database.tables import generations, holds
@@ -42,6 +43,14 @@ async def test_a_stream_is_the_api_s(front: Front):
     names = re.findall(r"^event: (.+)$", answer.text, re.MULTILINE)
     assert names.count("image_generation.completed") == 2
     assert names[-1] == "image_generation.completed"
+
+
+async def test_a_far_prompt_is_said_of_each_picture(make_front: MakeFront):
+    front = await make_front(FakeBackend(familiarity=lambda _: Familiarity("otter", 0.412, known=False)))
+    answer = await (await visitor_as(front, "ada")).paint(stream=True, n=2)
+    events = [json.loads(data) for data in re.findall(r"^data: (.+)$", answer.text, re.MULTILINE)]
+    said = [event["far"] for event in events if event["type"] == "image_generation.completed"]
+    assert said == ["fake-1 does not know this well; the nearest thing it knows is “otter” (0.41)."] * 2
 
 
 async def test_a_member_s_pictures_are_in_their_account(front: Front):

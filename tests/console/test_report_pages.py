@@ -10,6 +10,7 @@ import pytest
 
 from front import Front, MakeFront
 from pinxit.accounts.user import Role
+from pinxit.backends.interface import Familiarity
 from pinxit.console.chart import HEIGHT, OTHER, WIDTH, draw, draw_lines, largest, round_up
 from pinxit.console.formats import money, seconds, size, span
 from pinxit.console.health import shown_settings
@@ -136,6 +137,20 @@ async def test_the_log_hides_prompts_until_asked(front: Front, ada: Visitor):
     assert SECRET_WORDS not in one
     assert "The painter dropped <its> brush." in one
     assert SECRET_WORDS in (await ada.get(f"/console/requests/{newest}?prompt=shown")).text
+
+
+async def test_what_the_model_does_not_know_is_said_with_the_prompt(front: Front, ada: Visitor):
+    pages = {}
+    for known in (True, False):
+        front.backend.familiarity = lambda _, known=known: Familiarity("<b>otter</b>", 0.412, known=known)
+        order = (await front.generate()).headers["x-pinxit-generation"]
+        pages[known] = [(await ada.get(f"/console/requests/{order}{query}")).text for query in ("", "?prompt=shown")]
+    assert not [page for page in pages[True] if "does not know this well" in page]
+    hidden, shown = pages[False]
+    assert "fake-1 does not know this well.<" in hidden
+    assert "otter" not in hidden, "it would tell of the prompt"
+    nearest = "the nearest thing it knows is “&lt;b&gt;otter&lt;/b&gt;” (0.41)."
+    assert f"fake-1 does not know this well; {nearest}" in shown
 
 
 async def test_the_log_goes_on_and_has_an_end(front: Front, ada: Visitor, monkeypatch: pytest.MonkeyPatch):

@@ -17,6 +17,7 @@ from pinxit.backends.interface import (
     MAX_SEED,
     Backend,
     Capabilities,
+    Familiarity,
     ModelSpec,
     PaintedImage,
     PaintEvent,
@@ -150,6 +151,7 @@ async def test_an_order_brings_each_picture_once(backend: Backend, order: PaintO
 
     assert sum(isinstance(event, PaintedImage) for event in events) == 3
     assert sum(isinstance(event, PaintUsage) for event in events) <= 1
+    assert sum(isinstance(event, Familiarity) for event in events) <= 1
 
 
 async def test_steps_count_up(backend: Backend, order: PaintOrder) -> None:

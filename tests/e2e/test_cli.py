@@ -44,6 +44,19 @@ def test_generate_beside_a_server_and_by_it(server, tmp_path):
     assert server.find_generation(there["generation"])["status"] == "completed"
 
 
+def test_generate_says_what_otter_1_does_not_know(server, tmp_path):
+    """On standard error, and the picture is painted all the same."""
+    environ = {"PINXIT_URL": server.url, "PINXIT_API_KEY": server.key}
+    wanted = ("generate", "quarterly revenue spreadsheet", "-o", "it.png", "--seed", "1", "--json")
+    result = pinxit(*wanted, cwd=tmp_path, environ=environ)
+    assert result.returncode == 0
+    kept = server.find_generation(json.loads(result.stdout)["generation"])["familiarity"]
+    assert kept["known"] is False
+    nearest = f"the nearest thing it knows is “{kept['nearest']}” ({kept['similarity']:.2f})."
+    assert result.stderr == f"otter-1 does not know this well; {nearest}\n"
+    assert is_png((tmp_path / "it.png").read_bytes())
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -15,6 +15,7 @@ from running import environment, serving
 
 from browser import PHONE, Browser, Window, chromium, listening
 from front import MakeFront
+from pinxit.backends.interface import Familiarity
 from pinxit.database.tables import generations, holds
 from pinxit.testing.fake_backend import FakeBackend
 from quick_passwords import _quick_passwords
@@ -132,7 +133,9 @@ def changes(before: Image.Image, after: Image.Image, box: tuple[int, int, int, i
 
 async def test_true_steps_giving_up_and_the_latest_pictures(make_front: MakeFront):
     gates = {3: asyncio.Event()}
-    front = await make_front(FakeBackend(gates=gates))
+    far = Familiarity("<b>house</b>", 0.412, known=False)
+    near = Familiarity("lighthouse", 1.0, known=True)
+    front = await make_front(FakeBackend(gates=gates, familiarity=lambda order: far if order.seeds == (12,) else near))
     ada = await visitor_as(front, "ada")
     async with listening(front) as address, chromium() as browser:
         window = await window_of(browser, ada, address)
@@ -161,6 +164,8 @@ async def test_true_steps_giving_up_and_the_latest_pictures(make_front: MakeFron
             await page.keyboard.press("Control+Enter")
             await page.locator("#results .result:not(.busy)", has_text=f"seed {seed}").wait_for()
             await page.locator("#paint:not([disabled])").wait_for()
+        said = await page.locator("#results .result .far").all_inner_texts()
+        assert said == ["fake-1 does not know this well; the nearest thing it knows is “<b>house</b>” (0.41)."]
         await page.locator(".thumb").nth(1).wait_for()
         await page.reload()
         assert await page.locator("#results .result").count() == 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pinxit.backends.interface import Backend, ModelSpec, PaintedImage, PaintEvent, PaintOrder, Queued
 from pinxit.errors import BackendUnavailable, PinxitError, StartupError
-from pinxit_otter.manifest import WEIGHTS, Manifest
+from pinxit_otter.manifest import KNOWN, WEIGHTS, Manifest
 from pinxit_otter.spec import OTTER_1
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class OtterBackend(Backend):
 
     Previews have the order's size, as its pictures have. `style` adds the words that the training captions used; a
     style the model does not know changes nothing. Usage counts the word pieces that were read of the prompt and its
-    style words (at most 18), and 64 latent tokens for each picture.
+    style words (at most 18), and 64 latent tokens for each picture. Each order is told how near its prompt is to what
+    the model knows.
 
     Memory: an order has at most two painted pictures waiting for its caller, beside its progress events.
     """
@@ -53,10 +54,12 @@ class OtterBackend(Backend):
         files = Manifest.read(self._weights)
         files.check_sizes()
         try:
+            from pinxit_otter.familiarity import KnownCaptions
             from pinxit_otter.network import MAX_BATCH, Network
             from pinxit_otter.painter import Painter
 
             network = Network(files, self._threads)
+            known = KnownCaptions.read(files.read_verified(KNOWN), network.word_pieces)
             proven = network.prove_batch_size(min(MAX_BATCH, self._max_batch or MAX_BATCH))
         except StartupError:
             raise
@@ -65,7 +68,7 @@ class OtterBackend(Backend):
                 f"The model otter-1 cannot be loaded ({type(error).__name__}: {error}); install Pinxit again."
             ) from error
         _log.info("otter-1 paints up to %d pictures at once on %d threads", proven, network.threads)
-        return Painter(network, proven)
+        return Painter(network, proven, known)
 
     async def generate(self, order: PaintOrder) -> AsyncGenerator[PaintEvent, None]:
         painter = self._painter

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,7 +17,8 @@ DECODER = "decoder.onnx"
 ENCODER = "encoder.onnx"
 VOCABULARY = "vocab.txt"
 NULL_TEXT = "null_text.npz"
-_NEEDED = frozenset({TEXT, DENOISER, DECODER, ENCODER, VOCABULARY, NULL_TEXT})
+KNOWN = "known.npz"
+_NEEDED = frozenset({TEXT, DENOISER, DECODER, ENCODER, VOCABULARY, NULL_TEXT, KNOWN})
 
 _MANIFEST = "manifest.json"
 _REMEDY = "install Pinxit again"
@@ -42,8 +43,10 @@ class Manifest:
     files: Mapping[str, ShippedFile]
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Raises StartupError if there is no manifest or it does not name every file that is needed."""
+    def read(cls, folder: Path, without: Collection[str] = ()) -> Self:
+        """Raises StartupError if there is no manifest or it does not name every file that is needed, but those in
+        `without`.
+        """
         path = folder / _MANIFEST
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
@@ -60,7 +63,7 @@ class Manifest:
             raise _cannot_read(path, error) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StartupError(f"The file {path} of the model otter-1 is damaged; {_REMEDY}.") from error
-        if missing := sorted(_NEEDED - set(manifest.files)):
+        if missing := sorted(_NEEDED - set(manifest.files) - set(without)):
             raise StartupError(f"The file {path} of the model otter-1 does not name {missing[0]}; {_REMEDY}.")
         return manifest
 

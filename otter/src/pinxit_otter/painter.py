@@ -19,6 +19,7 @@ from pinxit.errors import BackendError, BackendUnavailable, PinxitError
 from pinxit.images.pixels import Pixels
 from pinxit_otter.beginning import Beginning, begin
 from pinxit_otter.enlarge import enlarge
+from pinxit_otter.familiarity import KnownCaptions
 from pinxit_otter.network import Network, StepInput, Text
 from pinxit_otter.sampler import Latents, noise, preview_steps, steps_from, time_at
 from pinxit_otter.spec import LATENT_TOKENS, OTTER_1, STYLE_WORDS
@@ -80,9 +81,11 @@ class Painter:
     `submit`, `cancel` and `taken` may be called in any thread.
     """
 
-    def __init__(self, network: Network, max_batch: int) -> None:
+    def __init__(self, network: Network, max_batch: int, known: KnownCaptions | None = None) -> None:
+        """`known`: by which each order is told how near its prompt is; None: it is not told."""
         self.max_batch = max_batch
         self._network = network
+        self._known = known
         self._texts: OrderedDict[tuple[int, ...], Text] = OrderedDict()
         self._wake = threading.Condition()
         self._closing = False
@@ -206,6 +209,9 @@ class Painter:
                 self._text(work.sentence),
                 self._network.null_text if unwanted is None else self._text(unwanted),
             )
+            if self._known is not None:
+                plain = self._network.word_pieces.sentence(work.order.prompt)  # without the words of its style
+                work.deliver(self._known.judge(plain, self._text(plain)))
         if work.order.images and work.beginning is None:
             work.beginning = begin(work.order, self._network.encode_picture)
         picture.latents = picture.noise if work.beginning is None else work.beginning.at(work.start, picture.noise)

@@ -18,6 +18,8 @@ from starlette.types import Receive, Scope, Send
 from pinxit.api.auth import authenticate
 from pinxit.api.body import read_json_object
 from pinxit.api.context import ANSWER_HEADERS, REQUEST_ID, Services, base_url, header, headers
+from pinxit.api.familiarity import NAME as FAMILIARITY
+from pinxit.api.familiarity import header_value
 from pinxit.api.fields import Fields
 from pinxit.api.guard import LOST_ANSWER
 from pinxit.api.manner import Manner
@@ -374,7 +376,8 @@ class GenerationsEndpoint:
             parts = await asyncio.to_thread(self._render, generation, parsed, scope)
         else:
             parts = self._render(generation, parsed, scope)
-        await send_parts(send, parts, _answer_headers(generation, _ignored(parsed, generation)))
+        found = [*_answer_headers(generation, _ignored(parsed, generation)), *_familiarity_headers(generation)]
+        await send_parts(send, parts, found)
 
     def _render(self, generation: Generation, parsed: ParsedRequest, scope: Scope) -> Sequence[Buffer]:
         """The body of the answer in parts to be joined."""
@@ -587,6 +590,11 @@ def _answer_headers(generation: Generation, ignored: list[str]) -> list[tuple[by
     if ignored:
         found.append((b"x-pinxit-ignored", ", ".join(ignored).encode()))
     return found
+
+
+def _familiarity_headers(generation: Generation) -> list[tuple[bytes, bytes]]:
+    """Of an order that has ended; only if its prompt is far from what its model knows."""
+    return [] if generation.far is None else [(FAMILIARITY.encode(), header_value(generation.far))]
 
 
 async def send_parts(

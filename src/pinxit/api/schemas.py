@@ -173,6 +173,10 @@ _CREDENTIAL: dict[str, Schema] = {
     }
 }
 
+_FAMILIARITY: Schema = {
+    **_object({"nearest": STRING, "similarity": {"type": "number", "minimum": -1, "maximum": 1}, "known": BOOLEAN}),
+    "description": "How near the prompt is to what the model knows, by its own measure: what is nearest, from -1 to 1.",
+}
 _GENERATION: dict[str, Schema] = {
     "id": STRING,
     "object": {"const": "generation"},
@@ -183,6 +187,7 @@ _GENERATION: dict[str, Schema] = {
     "requested_model": STRING,
     "prompt": STRING,
     "parameters": {"type": "object"},
+    "familiarity": _nullable(_FAMILIARITY),
     "progress": _nullable(_object({"step": INTEGER, "steps": INTEGER, "queue_position": INTEGER})),
     "images": _array(_object({"id": STRING, "url": STRING, "seed": _nullable(INTEGER), "size": _SIZE})),
     "usage": _object({"input_tokens": INTEGER, "output_tokens": INTEGER}),
@@ -358,7 +363,14 @@ SCHEMAS: dict[str, Schema] = {
         {**_STREAMED, "partial_image_index": INTEGER}, required=[*_STREAMED_ALWAYS, "partial_image_index"]
     ),
     "CompletedImageEvent": _object(
-        {**_STREAMED, "usage": _ref("ImageUsage"), "id": STRING, "seed": _nullable(INTEGER), "url": STRING},
+        {
+            **_STREAMED,
+            "usage": _ref("ImageUsage"),
+            "id": STRING,
+            "seed": _nullable(INTEGER),
+            "url": STRING,
+            "familiarity": {**_FAMILIARITY, "description": "Only if the prompt is far from what the model knows."},
+        },
         required=[*_STREAMED_ALWAYS, "usage", "id", "seed", "url"],
     ),
     "ApiKeyOptions": _object(_KEY_CHANGES, required=[]),

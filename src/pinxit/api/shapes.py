@@ -18,8 +18,8 @@ from pinxit.library.urls import ImageUrls
 from pinxit.usage.usage import Group, Query, Usage, add_up
 from pinxit.webhooks.model import ORDER_EVENTS, Delivery, Endpoint
 
-_PRIVATE = ("delivery", "end_user", "url_ttl_seconds")
-"""Parameters of an order that are kept for its painting only."""
+_APART = ("delivery", "end_user", "url_ttl_seconds", "familiarity")
+"""Parameters of an order that are kept for its painting only, or shown beside the others."""
 
 
 def unix(moment: datetime | None) -> int | None:
@@ -168,7 +168,7 @@ def image(
 
 def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
     """An order as it stands."""
-    shown = {name: value for name, value in order.parameters.items() if name not in _PRIVATE}
+    shown = {name: value for name, value in order.parameters.items() if name not in _APART}
     progress = order.progress
     return {
         "id": order.id,
@@ -180,6 +180,7 @@ def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
         "requested_model": order.requested_model,
         "prompt": order.prompt,
         "parameters": shown,
+        "familiarity": familiarity(order),
         "progress": None
         if progress is None
         else {"step": progress.step, "steps": progress.steps, "queue_position": progress.position},
@@ -194,6 +195,12 @@ def generation(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:
         else {"type": type_of_class_name(order.error_class), "message": order.error_message},
         "request_id": order.request_id,
     }
+
+
+def familiarity(order: Generation) -> dict[str, Any] | None:
+    """How near the prompt is to what the model knows, if that said so."""
+    said = order.familiarity
+    return None if said is None else asdict(said)
 
 
 def task(order: Generation, urls: ImageUrls, base: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any
 
 from starlette.types import Send
@@ -152,8 +153,13 @@ class ImageStream(OrderStream):
             "id": image.id,
             "seed": image.seed,
             "url": url,
+            **self._familiarity(generation),
         }
         return self._picture_event("completed", data, facts)
+
+    def _familiarity(self, generation: Generation) -> dict[str, Any]:
+        """A further field, only if the prompt is far from what the model knows."""
+        return {} if generation.far is None else {"familiarity": asdict(generation.far)}
 
     def _of_picture(self, index: int) -> dict[str, Any]:
         return self._common if self._is_alone else {**self._common, "image_index": index}

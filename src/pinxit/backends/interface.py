@@ -20,6 +20,7 @@ from pinxit.images.request import Encoding, InputPicture
 from pinxit.images.size import Size
 
 MAX_SEED = 2**32 - 1
+MAX_NEAREST_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,26 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
+class Familiarity:
+    """How near the order's prompt is to what the model has learnt; sent once, if at all. It is information: nothing is
+    refused or painted otherwise for it. Raises ValueError for what cannot be shown in a line.
+    """
+
+    nearest: str
+    """What it knows that is nearest, in a few words."""
+    similarity: float
+    """From -1 to 1, which is the same; how it is measured is the model's own affair."""
+    known: bool
+    """Whether that is near enough for the picture to show what was asked for."""
+
+    def __post_init__(self) -> None:
+        if not (0 < len(self.nearest) <= MAX_NEAREST_CHARACTERS and self.nearest.isprintable()):
+            raise ValueError(f"nearest is a line of 1 to {MAX_NEAREST_CHARACTERS} characters")
+        if not -1 <= self.similarity <= 1:
+            raise ValueError(f"similarity is from -1 to 1, not {self.similarity}")
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Picture `index` (0-based) has done `step` of `steps`."""
 
@@ -290,7 +311,7 @@ class JobBegun:
     is_kept: bool = False
 
 
-PaintEvent = Queued | Progress | PaintedImage | PaintedFile | PaintUsage | JobBegun
+PaintEvent = Queued | Familiarity | Progress | PaintedImage | PaintedFile | PaintUsage | JobBegun
 
 
 class Backend(ABC):

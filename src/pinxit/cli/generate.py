@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from pinxit.backends.interface import Familiarity
 from pinxit.cli.common import AsJson, ConfigFile, DataDir, print_json, settings_from
 from pinxit.errors import BackendError, BackendUnavailable, InvalidValue, PinxitError, StartupError
+from pinxit.generations.generation import far_sentence
 from pinxit.ids import new_id
 from pinxit.images.request import Encoding
 from pinxit.settings import Settings
@@ -39,6 +41,8 @@ class Answer:
     generation_id: str
     model: str
     images: tuple[Painted, ...]
+    far: Familiarity | None = None
+    """What the model knows that is nearest, if the prompt is far from that."""
 
 
 def generate(
@@ -97,6 +101,8 @@ def generate(
         else:
             answer = asyncio.run(_paint_here(settings_from(config, data_dir=data_dir), body, show))
     files = [_save(picture, output, index, len(answer.images)) for index, picture in enumerate(answer.images)]
+    if answer.far is not None:
+        typer.echo(far_sentence(answer.model, answer.far), err=True)
     if as_json:
         pictures = [{"file": str(file), "seed": image.seed} for file, image in zip(files, answer.images, strict=True)]
         print_json({"generation": answer.generation_id, "model": answer.model, "images": pictures})
@@ -150,7 +156,7 @@ async def _paint_here(settings: Settings, body: dict[str, Any], show: ShowProgre
     finally:
         await house.close(grace_seconds=0)
     pictures = tuple(Painted(image.data or b"", image.seed) for image in generation.images)
-    return Answer(generation.id, generation.model, pictures)
+    return Answer(generation.id, generation.model, pictures, generation.far)
 
 
 # --- asking a server ---
@@ -158,6 +164,8 @@ async def _paint_here(settings: Settings, body: dict[str, Any], show: ShowProgre
 
 async def _ask_server(server: str, api_key: str | None, body: dict[str, Any], show: ShowProgress) -> Answer:
     import aiohttp
+
+    from pinxit.api import familiarity
 
     if not api_key:
         raise InvalidValue("A server needs an API key: set PINXIT_API_KEY or --api-key.", param="api-key")
@@ -173,6 +181,7 @@ async def _ask_server(server: str, api_key: str | None, body: dict[str, Any], sh
                 ) as response:
                     content = await _content(response)
                     model = response.headers.get("x-pinxit-model", "")
+                    far = familiarity.read_header_value(response.headers.get(familiarity.NAME, ""))
             finally:
                 watching.cancel()
                 with suppress(asyncio.CancelledError):
@@ -182,7 +191,7 @@ async def _ask_server(server: str, api_key: str | None, body: dict[str, Any], sh
             f"The server {server} cannot be asked: {str(error) or type(error).__name__}."
         ) from error
     pictures = tuple(Painted(base64.b64decode(datum["b64_json"]), datum.get("seed")) for datum in content["data"])
-    return Answer(generation_id, model, pictures)
+    return Answer(generation_id, model, pictures, far)
 
 
 async def _content(response: Any) -> dict[str, Any]:

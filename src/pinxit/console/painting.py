@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 import structlog
 from starlette.types import Scope
@@ -14,7 +15,7 @@ from pinxit.api.images import GenerationsEndpoint, ParsedRequest
 from pinxit.api.streaming import ImageStream, OrderStream, Previews, event
 from pinxit.console.door import CALLER
 from pinxit.errors import StorageUnavailable
-from pinxit.generations.generation import Generation
+from pinxit.generations.generation import Generation, far_sentence
 from pinxit.generations.service import Order
 from pinxit.keys.model import Caller
 from pinxit.keys.model import Scope as KeyScope
@@ -60,11 +61,16 @@ class StreamWithProgress(ImageStream):
 
         {"status": "in_progress", "queue_position": 0, "steps": 8, "done": [3, 2]}
 
-    `steps`: of each picture, 1 where nobody knows; `done`: how many of them each picture has behind it.
+    `steps`: of each picture, 1 where nobody knows; `done`: how many of them each picture has behind it. A finished
+    picture has a sentence in `far` instead of its familiarity.
     """
 
     following: AsyncGenerator[Generation, None]
     """The order as it stands, as `GenerationService.follow` has it."""
+
+    def _familiarity(self, generation: Generation) -> dict[str, Any]:
+        """With the sentence for the page."""
+        return {} if generation.far is None else {"far": far_sentence(generation.model, generation.far)}
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
         # The inner ones are closed before the stream is left: whoever follows an order keeps it from being given up.

@@ -15,7 +15,7 @@ from pinxit.console.rendering import Pages
 from pinxit.console.usage import key_name
 from pinxit.console.visit import Visit
 from pinxit.errors import InvalidValue, PinxitError
-from pinxit.generations.generation import Generation
+from pinxit.generations.generation import Generation, far_sentence
 from pinxit.generations.search import Outcome, Search
 from pinxit.library.search import WITHOUT_KEY, words_of
 
@@ -149,18 +149,27 @@ class Requests:
     async def show_one(self, visit: Visit) -> Response:
         services = visit.services
         order = await services.generations.get(visit.caller, visit.request.path_params["order_id"])
+        shows_prompt = visit.request.query_params.get("prompt") == "shown"
         return self._pages.response(
             "request",
             visit,
             order=order,
             facts=[(label, order.parameters.get(name)) for name, label in FACTS.items()],
             pictures=[(services.library.urls.path(image), image) for image in order.images],
-            shows_prompt=visit.request.query_params.get("prompt") == "shown",
+            shows_prompt=shows_prompt,
             key=key_name(await visit.key_names(), order.api_key_id),
             seconds_of=seconds_of,
             error_of=error_of,
+            far=_far(order, shows_prompt),
             now=services.now(),
         )
+
+
+def _far(order: Generation, shows_prompt: bool) -> str:
+    """What to say of a prompt that its model does not know: what is nearest would tell of one that is hidden."""
+    if order.far is None:
+        return ""
+    return far_sentence(order.model, order.far) if shows_prompt else f"{order.model} does not know this well."
 
 
 def _asked(visit: Visit) -> Asked:

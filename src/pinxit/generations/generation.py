@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pinxit.backends.interface import Familiarity
 from pinxit.library.image import Image
 
 
@@ -90,3 +91,20 @@ class Generation:
     progress: Progress | None = field(default=None, compare=False)
     is_replay: bool = False
     """Whether this is the answer of an order that was begun before."""
+
+    @property
+    def familiarity(self) -> Familiarity | None:
+        """How near its prompt is to what the model knows that painted it; None where that did not say."""
+        said = self.parameters.get("familiarity")
+        return None if said is None else Familiarity(**said)
+
+    @property
+    def far(self) -> Familiarity | None:
+        """The same, if the prompt is far from that."""
+        said = self.familiarity
+        return None if said is None or said.known else said
+
+
+def far_sentence(model: str, said: Familiarity) -> str:
+    """What to tell a person whose prompt is far from what the model knows."""
+    return f"{model} does not know this well; the nearest thing it knows is “{said.nearest}” ({said.similarity:.2f})."

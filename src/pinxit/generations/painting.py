@@ -5,7 +5,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from pinxit.backends.interface import JobBegun, PaintedFile, PaintedImage, PaintUsage, Queued
+from pinxit.backends.interface import Familiarity, JobBegun, PaintedFile, PaintedImage, PaintUsage, Queued
 from pinxit.backends.interface import Progress as PaintProgress
 from pinxit.catalog.entry import CheckedOrder
 from pinxit.database.interface import Database
@@ -91,6 +91,8 @@ class Painting:
     painters: dict[int, CheckedOrder] = field(default_factory=dict)
     """Whose offer was taken for each picture."""
     revised_prompts: dict[int, str] = field(default_factory=dict)
+    familiarities: dict[str, Familiarity] = field(default_factory=dict)
+    """What each painter said last of how near the prompt is to what it knows."""
     tries: list[dict[str, str]] = field(default_factory=list)
     """Who was asked, and what came of it, as the record has it."""
     lost_micros: int = 0
@@ -139,6 +141,9 @@ class Painting:
             facts["route"] = self.tries
         if self.revised_prompts:
             facts["revised_prompts"] = {str(index): text for index, text in self.revised_prompts.items()}
+        facts.pop("familiarity", None)
+        if (said := self.familiarities.get(order.entry.painter)) is not None:
+            facts["familiarity"] = asdict(said)
         return facts
 
 
@@ -342,6 +347,8 @@ class Studio:
                             place = attempt.image_indices[index]
                             keep = self._keep(work, order, event, place, monotonic() - started, painting)
                             keeping.append(asyncio.create_task(keep))
+                        case Familiarity():
+                            painting.familiarities[order.entry.painter] = event
                         case PaintUsage():
                             painting.count(replace(event, cost_micros=None) if is_own(order) else event)
                         case JobBegun():

@@ -15,7 +15,15 @@ from dataclasses import fields
 from functools import wraps
 from typing import Any, TypeVar
 
-from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder, PaintUsage, Progress, Queued
+from pinxit.backends.interface import (
+    Familiarity,
+    PaintedImage,
+    PaintEvent,
+    PaintOrder,
+    PaintUsage,
+    Progress,
+    Queued,
+)
 from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, PinxitError
 from pinxit.images.pixels import BYTES_PER_PIXEL, Pixels
 from pinxit.images.size import Size
@@ -93,6 +101,9 @@ def event_frame(order_id: int, event: PaintEvent) -> Frame:
     match event:
         case Queued(position):
             return Frame(header | {"event": "queued", "position": position})
+        case Familiarity(nearest, similarity, known):
+            said = {"nearest": nearest, "similarity": similarity, "known": known}
+            return Frame(header | {"event": "familiarity"} | said)
         case Progress(index, step, steps, None):
             return Frame(header | {"event": "progress", "index": index, "step": step, "steps": steps})
         case Progress(index, step, steps, Pixels() as preview):
@@ -111,6 +122,8 @@ def read_event(frame: Frame) -> PaintEvent:
     match frame.header["event"]:
         case "queued":
             return Queued(_int(frame, "position"))
+        case "familiarity":
+            return _familiarity(frame.header)
         case "progress":
             preview = _pixels(frame) if frame.payload else None
             return Progress(_int(frame, "index"), _int(frame, "step"), _int(frame, "steps"), preview)
@@ -149,6 +162,13 @@ def read_error(frame: Frame) -> PinxitError:
         case "unusable":
             return BackendError(message)
     raise FrameError("an error of an unknown kind")
+
+
+def _familiarity(said: Mapping[str, Any]) -> Familiarity:
+    nearest, similarity, known = said["nearest"], said["similarity"], said["known"]
+    if not isinstance(nearest, str) or type(similarity) not in (int, float) or not isinstance(known, bool):
+        raise TypeError("a familiarity is a text, a number and a boolean")
+    return Familiarity(nearest, float(similarity), known)
 
 
 def _shape(pixels: Pixels) -> dict[str, Any]:

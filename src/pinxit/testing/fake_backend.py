@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from pinxit.backends.interface import (
     Backend,
     Capabilities,
+    Familiarity,
     ModelSpec,
     PaintedImage,
     PaintEvent,
@@ -67,6 +68,7 @@ class FakeBackend(Backend):
         failure: asked for each order which error to raise, at the end of step `failure_step` of the first picture.
         gates: step → event: every picture waits for the event before it does that step (1-based).
         step_delay_seconds: how long a step takes.
+        familiarity: asked for each order what to tell of how near its prompt is.
     """
 
     name: ClassVar[str] = "fake"
@@ -80,12 +82,14 @@ class FakeBackend(Backend):
         failure_step: int = 1,
         gates: Mapping[int, asyncio.Event] | None = None,
         step_delay_seconds: float = 0.0,
+        familiarity: Callable[[PaintOrder], Familiarity] | None = None,
     ) -> None:
         self.open_error = open_error
         self.failure = failure
         self.failure_step = failure_step
         self.gates = dict(gates or {})
         self.step_delay_seconds = step_delay_seconds
+        self.familiarity = familiarity
         self.is_open = False
         self.orders: list[PaintOrder] = []
         """Every order it was given."""
@@ -107,6 +111,8 @@ class FakeBackend(Backend):
         self.active += 1
         try:
             yield Queued(self.active - 1)
+            if self.familiarity is not None:
+                yield self.familiarity(order)
             for index, seed in enumerate(order.seeds):
                 picture = paint(order, seed)
                 for step in range(1, order.num_inference_steps + 1):

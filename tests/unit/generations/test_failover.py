@@ -9,7 +9,9 @@ from fault_proxy import Fault
 from simulated import Outcome
 
 from front import MakeFront
+from pinxit.backends.interface import Familiarity
 from pinxit.database.tables import generations, holds
+from pinxit.errors import BackendUnavailable
 from pinxit.generations.ending import Endings
 
 
@@ -150,3 +152,14 @@ async def test_an_order_that_was_painted_far_away_is_never_left_to_be_painted_ag
         assert await status(there) == "unknown"
         assert there.front.files() == []
         assert await there.credits() == (CREDITS_MICROS, 0)
+
+
+async def test_only_who_painted_says_how_near_the_prompt_is(make_front: MakeFront):
+    async with failing(make_front, both=True, timeout_seconds=20) as there:
+        there.front.backend.familiarity = lambda _: Familiarity("otter", 0.4, known=False)
+        there.front.backend.failure = lambda _: BackendUnavailable()
+        answer = await generate(there, model="fake-1", fallback_models=["far"], size="auto")
+        assert (answer.status_code, answer.headers["x-pinxit-model"]) == (200, "far")
+        assert [step["result"] for step in (await parameters(there))["route"]] == ["unavailable", "painted"]
+        assert "familiarity" not in await parameters(there)
+        assert "x-pinxit-familiarity" not in answer.headers

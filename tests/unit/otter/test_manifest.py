@@ -71,7 +71,7 @@ async def test_a_truncated_file_is_named(weights: Path, name: str) -> None:
         await backend.open()
 
 
-@pytest.mark.parametrize("name", ["vocab.txt", "denoiser.onnx", "encoder.onnx", "null_text.npz"])
+@pytest.mark.parametrize("name", ["vocab.txt", "denoiser.onnx", "encoder.onnx", "null_text.npz", "known.npz"])
 async def test_a_corrupt_file_is_named(weights: Path, name: str) -> None:
     contents = bytearray((WEIGHTS / name).read_bytes())
     contents[len(contents) // 2] ^= 0x10

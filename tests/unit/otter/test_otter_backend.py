@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from painting import MakeOrder, all_events, paint
 
-from pinxit.backends.interface import PaintedImage, PaintUsage, Progress
+from pinxit.backends.interface import Familiarity, PaintedImage, PaintUsage, Progress
 from pinxit.images.size import Size
 from pinxit_otter.backend import OtterBackend
 from pinxit_otter.spec import OTTER_1
@@ -39,7 +39,7 @@ def test_what_it_can_do_hangs_together() -> None:
 async def test_a_picture(otter: OtterBackend, make_order: MakeOrder) -> None:
     order = make_order("a robot", seeds=(42,), size=Size(512, 512), num_inference_steps=8)
     events = await all_events(otter.generate(order))
-    assert [type(event) for event in events] == [Progress] * 8 + [PaintedImage, PaintUsage]
+    assert [type(event) for event in events] == [Familiarity, *[Progress] * 8, PaintedImage, PaintUsage]
     assert events[-1] == PaintUsage(input_tokens=2, output_tokens=64)
     painted = events[-2]
     assert isinstance(painted, PaintedImage)
@@ -128,6 +128,7 @@ async def test_previews_come_closer_to_the_picture(otter: OtterBackend, make_ord
 
 async def test_closing_a_real_painting_frees_everything(otter: OtterBackend, make_order: MakeOrder) -> None:
     events = otter.generate(make_order(seeds=(1, 2, 3), num_inference_steps=50))
+    assert isinstance(await anext(events), Familiarity)
     assert isinstance(await anext(events), Progress)
     await events.aclose()
     assert otter._painter is not None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from painting import MakeOrder, all_events, paint
 
+from pinxit.backends.interface import Progress
 from pinxit.images.pixels import Pixels
 from pinxit_otter.backend import OtterBackend
 from pinxit_otter.enlarge import Picture
@@ -89,8 +90,9 @@ async def test_alpha_is_kept_or_laid_on_white(otter: OtterBackend, make_order: M
 async def test_closing_an_edit_frees_everything(otter: OtterBackend, make_order: MakeOrder) -> None:
     image = await painted(otter, make_order, "a robot")
     events = otter.generate(make_order(images=(image,), strength=1.0, seeds=(1, 2), num_inference_steps=50))
-    await anext(events)
+    while not isinstance(await anext(events), Progress):
+        pass
     await events.aclose()
     assert otter._painter is not None
     assert otter._painter.orders_in_hand == 0
-    assert len(await all_events(otter.generate(make_order(images=(image,), strength=0.5)))) == 4
+    assert len(await all_events(otter.generate(make_order(images=(image,), strength=0.5)))) == 5

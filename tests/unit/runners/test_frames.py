@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pinxit.backends.interface import PaintedImage, PaintOrder, PaintUsage, Progress, Queued
+from pinxit.backends.interface import Familiarity, PaintedImage, PaintEvent, PaintOrder, PaintUsage, Progress, Queued
 from pinxit.errors import BackendError, BackendUnavailable, ContentPolicyViolation, StartupError
 from pinxit.images.pixels import Pixels
 from pinxit.images.size import Size
@@ -32,12 +32,15 @@ EDIT = PaintOrder(
     strength=0.3,
 )
 PREVIEW = Pixels(2, 1, "RGB", b"abcdef")
+FAR = Familiarity("große 🦦", -0.25, known=False)
 EVENTS = [
     Queued(3),
     Progress(0, 1, 4),
     Progress(1, 4, 4, PREVIEW),
     PaintedImage(1, 2**32 - 1, Pixels(1, 2, "RGBA", b"\0\1\2\3\n\xff\xfe\xfd")),
     PaintUsage(12, 34),
+    FAR,
+    Familiarity("otter", 1.0, known=True),
 ]
 
 
@@ -84,7 +87,7 @@ def test_a_state_that_is_none_is_refused(changes: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=repr)
-def test_an_event_arrives_as_it_was_sent(event: Queued | Progress | PaintedImage | PaintUsage) -> None:
+def test_an_event_arrives_as_it_was_sent(event: PaintEvent) -> None:
     frame = event_frame(7, event)
 
     assert frame.order_id == 7
@@ -118,6 +121,15 @@ def test_errors_arrive_with_their_facts() -> None:
         Frame({"type": "event", "id": 1, "event": "progress", "index": "0", "step": 1, "steps": 2}),
         Frame({"type": "event", "id": 1, "event": "progress", "index": True, "step": 1, "steps": 2}),
         Frame({"type": "event", "id": 1, "event": ["queued"]}),
+        Frame(event_frame(1, FAR).header | {"nearest": 7}),
+        Frame(event_frame(1, FAR).header | {"nearest": ""}),
+        Frame(event_frame(1, FAR).header | {"nearest": "otter\r\nx-evil: 1"}),
+        Frame(event_frame(1, FAR).header | {"nearest": "o" * 201}),
+        Frame(event_frame(1, FAR).header | {"similarity": "0.4"}),
+        Frame(event_frame(1, FAR).header | {"similarity": float("nan")}),
+        Frame(event_frame(1, FAR).header | {"similarity": 1.1}),
+        Frame(event_frame(1, FAR).header | {"similarity": True}),
+        Frame(event_frame(1, FAR).header | {"known": 0}),
     ],
 )
 def test_an_event_that_is_none_is_refused(frame: Frame) -> None:

@@ -45,6 +45,7 @@ export function finish(place, event, facts, actions) {
   place.figure.classList.remove("busy");
   place.bar.remove();
   place.facts.textContent = facts.filter(Boolean).join(" · ");
+  if (event.far) place.caption.append(make("span", { className: "muted far", textContent: event.far }));
   // The address as this page sees the server: it may be known by another name outside.
   const { pathname, search } = new URL(event.url, location.href);
   const download = make("a", { className: "button small ghost", textContent: "Download", href: pathname + search });
