@@ -75,6 +75,9 @@ class Decoder(nn.Module):
     are those on white, as the study's were.
     """
 
+    is_fine = True
+    """Whether it paints all of 256 pixels; 128 are all that the encoder sees, and it learns from them much faster."""
+
     def __init__(self) -> None:
         super().__init__()
         wide, medium, narrow = 256, 192, 96
@@ -101,7 +104,9 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         features = self.trunk(latents)
-        painted = F.interpolate(self.coarse(features), scale_factor=2, mode="bilinear") + self.fine(features)
+        painted = self.coarse(features)
+        if self.is_fine:
+            painted = F.interpolate(painted, scale_factor=2, mode="bilinear") + self.fine(features)
         seen, alpha = painted.split([3, 1], 1)
         return torch.cat([seen + alpha - 1, alpha], 1)
 

@@ -47,7 +47,7 @@ PROMPTS = (
 
 
 def paint(network: Network, prompts: tuple[str, ...], seed: int) -> list[Picture]:
-    """One picture (128, 128, 3) for each prompt, all in one batch, with seeds from `seed` on."""
+    """One picture (256, 256, 4) for each prompt, all in one batch, with seeds from `seed` on."""
     texts = [network.encode(network.word_pieces.sentence(prompt)) for prompt in prompts]
     latents = [noise(seed + place) for place in range(len(prompts))]
     for step in range(STEPS):

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import shards
+from . import compact, shards
 from .autoencoder256 import Critic, reconstruction_loss, to_signed
 from .families import FAMILIES, Autoencoder, Denoiser, Family, load_autoencoder
 from .learn import Clock, Log, Trainee, every_minutes, load_halves, weights_file
@@ -51,11 +51,12 @@ class Scale:
     warm_steps: int
     log_every: int
     decay: float
+    critic_width: int = 64
 
 
 SCALES = {
     "cuda": Scale(320_000, 40_000, 60_000, 96, 256, 768, 6e-4, 8e-4, 300, 200, 0.9995),
-    "cpu": Scale(24_000, 6_000, 6_000, 6, 128, 64, 8e-4, 8e-4, 100, 50, 0.999),
+    "cpu": Scale(24_000, 6_000, 6_000, 6, 128, 64, 8e-4, 8e-4, 100, 50, 0.999, 24),
     "proof": Scale(512, 256, 512, 8, 64, 16, 1e-3, 2e-3, 5, 5, 0.9),
 }
 
@@ -72,6 +73,10 @@ class Workshop:
     proof: bool
     processes: int
     family: Family
+    is_plain: bool
+    """Whether the decoder learns without a critic."""
+    is_coarse: bool
+    """Whether the compact autoencoder learns from half the pixels."""
     study: Path | None
     """The feasibility study's weights, for a family that begins with them."""
 
@@ -98,6 +103,8 @@ def train_autoencoder(shop: Workshop, minutes: float, total: float | None) -> Lo
     """Pictures to latents and back."""
     trainee = Trainee("autoencoder", shop.family.autoencoder(shop.study), shop.models, shop.device, shop.scale.decay)
     tie = shop.family.tie(shop.study, shop.device)
+    if isinstance(trainee.model, compact.Autoencoder):
+        trainee.model.decoder.is_fine = not shop.is_coarse
     trainee.model.to(memory_format=torch.channels_last)
     pictures = shards.Resident(shop.work, shards.TRAINING, shop.scale.resident, shop.device)
     forward = shop.compiled(trainee.model)
@@ -112,7 +119,7 @@ def train_autoencoder(shop: Workshop, minutes: float, total: float | None) -> Lo
         real = to_signed(_cropped(_varied(pictures.batch(shop.scale.autoencoder_batch)[0]), shop))
         with trainee.autocast():
             painted, latents = forward(trainee.cast(real), trainee.cast(trainee.model.noise_for(real)))
-        loss, plain = reconstruction_loss(painted, real)
+        loss, plain = reconstruction_loss(painted, F.avg_pool2d(real, real.shape[-1] // painted.shape[-1]))
         away = tie(trainee.cast(real), latents)
         (loss + away).backward()
         trainee.step(clock.rate(shop.scale.autoencoder_rate, shop.scale.warm_steps, trainee.steps_here))
@@ -153,19 +160,52 @@ def _measure_latents(trainee: Trainee, pictures: shards.Resident, shop: Workshop
     trainee.master.deviation.copy_(latents.std((0, 2, 3)))
 
 
+class _Opponent:
+    """The critic that the decoder is to deceive."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self.trainee = Trainee(
+            "critic", Critic(shop.scale.critic_width), shop.models, shop.device, shop.scale.decay, low=False
+        )
+        self.trainee.model.to(memory_format=torch.channels_last)
+        self._warm_steps = 4 * shop.scale.warm_steps
+
+    def push(self, fake: Tensor, wanted: Tensor) -> Tensor:
+        """Where it would have these pictures go, held to a part of what the reconstruction wants, whatever scale it has
+        learnt to speak in.
+        """
+        with self.trainee.autocast():
+            deceived = -self.trainee.model(fake).float().mean()
+        (liked,) = torch.autograd.grad(deceived, fake)
+        part = 0.5 * min(1.0, self.trainee.steps_here / self._warm_steps)
+        return part * wanted.norm() / (liked.norm() + 1e-8) * liked
+
+    def learn(self, real: Tensor, fake: Tensor, rate: float) -> Tensor:
+        """Tell them apart a little better. Returns how badly it does."""
+        with self.trainee.autocast():
+            on_real, on_fake = (self.trainee.model(pictures).float() for pictures in (real, fake.detach()))
+        doubt = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
+        doubt.backward()
+        self.trainee.step(rate)
+        return doubt
+
+
 def train_decoder(shop: Workshop, minutes: float, total: float | None) -> Log:
-    """Crisp edges: the decoder alone goes on against a critic. Latents stay as they are, so this may come any time."""
+    """The decoder alone goes on, against a critic for crisp edges. Latents stay as they are, so this may come any
+    time. Without a critic it is quicker, and soft.
+    """
     both = _autoencoder(shop)
     start = copy.deepcopy(both.decoder).requires_grad_()
     trainee = Trainee("decoder", start, shop.models, shop.device, shop.scale.decay)
-    critic = Trainee("critic", Critic(), shop.models, shop.device, shop.scale.decay, low=False)
-    for model in (both, trainee.model, critic.model):
+    opponent = None if shop.is_plain else _Opponent(shop)
+    for model in (both, trainee.model):
         model.to(memory_format=torch.channels_last)
     pictures = shards.Resident(shop.work, shards.TRAINING, shop.scale.resident // 4, shop.device)
-    pictures.refresh(max(1, shop.scale.resident // 4 // shards.SHARD))
     clock, log, due = Clock(trainee.progress, minutes, total), Log("decoder", shop.scale.log_every), every_minutes(4)
-    decode, judge = shop.compiled(trainee.model), critic.model
+    decode = shop.compiled(trainee.model)
     while clock.is_running():
+        if trainee.steps_here % 50 == 0:
+            pictures.refresh()
         real = to_signed(_cropped(pictures.batch(shop.scale.autoencoder_batch)[0], shop))
         with torch.no_grad(), torch.autocast(shop.device.type, torch.bfloat16):
             latents = both.encoder(real) + 0.3 * both.noise_for(real)
@@ -173,27 +213,20 @@ def train_decoder(shop: Workshop, minutes: float, total: float | None) -> Log:
             painted = decode(trainee.cast(latents))
         fake = painted.float().detach().requires_grad_()
         loss, plain = reconstruction_loss(fake, real)
-        (wanted,) = torch.autograd.grad(loss, fake)
-        with critic.autocast():
-            deceived = -judge(critic.cast(fake)).float().mean()
-        (liked,) = torch.autograd.grad(deceived, fake)
-        # The critic's say is held to a part of the reconstruction's, whatever scale it has learnt to speak in.
-        weight = (
-            0.5 * wanted.norm() / (liked.norm() + 1e-8) * min(1.0, trainee.steps_here / (4 * shop.scale.warm_steps))
-        )
-        painted.backward((wanted + weight * liked).to(painted.dtype))
-        rate = clock.rate(shop.scale.autoencoder_rate / 3, shop.scale.warm_steps, trainee.steps_here)
+        (way,) = torch.autograd.grad(loss, fake)
+        if opponent is not None:
+            way = way + opponent.push(fake, way)
+        painted.backward(way.to(painted.dtype))
+        peak = shop.scale.autoencoder_rate if opponent is None else shop.scale.autoencoder_rate / 3
+        rate = clock.rate(peak, shop.scale.warm_steps, trainee.steps_here)
         trainee.step(rate)
-        with critic.autocast():
-            on_real, on_fake = judge(critic.cast(real)).float(), judge(critic.cast(fake.detach())).float()
-        doubt = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
-        doubt.backward()
-        critic.step(rate)
-        log.add(trainee, len(real), error=plain, doubt=doubt)
+        doubt = torch.zeros(()) if opponent is None else opponent.learn(real, fake, rate)
+        log.add(trainee, len(real), loss=loss, error=plain, doubt=doubt)
         if next(due):
             trainee.save()
     trainee.save()
-    critic.save()
+    if opponent is not None:
+        opponent.trainee.save()
     return log
 
 
@@ -379,6 +412,10 @@ def main() -> None:
     )
     parser.add_argument("--family", choices=list(FAMILIES), help="which networks: large for a GPU, compact for a CPU")
     parser.add_argument("--study", type=Path, help="folder of the feasibility study's weights, to begin with them")
+    parser.add_argument(
+        "--coarse", action="store_true", help="compact autoencoder: learn from half the pixels, quickly"
+    )
+    parser.add_argument("--plain", action="store_true", help="decoder: without a critic, quickly")
     parser.add_argument("--minutes", type=float, default=10, help="of this run")
     parser.add_argument("--total", type=float, help="minutes of the phase over all runs, if this is not the only one")
     parser.add_argument("--samples", type=int, help="how many to render")
@@ -417,6 +454,8 @@ def _workshop(wishes: argparse.Namespace) -> Workshop:
         wishes.proof,
         max(1, wishes.processes),
         family,
+        wishes.plain,
+        wishes.coarse,
         wishes.study,
     )
 
