@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from . import compact, shards
 from .autoencoder256 import Critic, reconstruction_loss, to_signed
+from .denoiser import TEXT_TOKENS, TEXT_WIDTH
 from .families import FAMILIES, Autoencoder, Denoiser, Family, load_autoencoder
 from .learn import Clock, Log, Trainee, every_minutes, load_halves, weights_file
 from .matcher import train_matcher
@@ -255,23 +257,59 @@ def write_latents(shop: Workshop) -> None:
     print(f"latents of {count} samples, {count / (time.monotonic() - begun):.0f} a second", flush=True)
 
 
-@dataclass(frozen=True, slots=True)
+def write_captions(shop: Workshop) -> None:
+    """Read every caption once, where reading takes a good part of a step: 15 KB for each on disk."""
+    ids = np.load(shop.models / "ids.npy")
+    unlike, places = np.unique(ids.reshape(-1, ids.shape[-1]), axis=0, return_inverse=True)
+    text = Text(shop.weights, shop.device)
+    states = np.lib.format.open_memmap(
+        shop.models / "states.npy", "w+", np.float16, (len(unlike), TEXT_TOKENS, TEXT_WIDTH)
+    )
+    pooled = np.empty((len(unlike), TEXT_WIDTH), np.float16)
+    begun = time.monotonic()
+    for start in range(0, len(unlike), 256):
+        part = slice(start, start + 256)
+        read, meaning, _ = text.encode(torch.from_numpy(unlike[part]))
+        states[part], pooled[part] = read.half().cpu().numpy(), meaning.half().cpu().numpy()
+    states.flush()
+    np.save(shop.models / "pooled.npy", pooled)
+    np.save(shop.models / "places.npy", places.reshape(ids.shape[:2]).astype(np.int32))
+    print(f"{len(unlike)} captions read, {len(unlike) / (time.monotonic() - begun):.0f} a second", flush=True)
+
+
+Words = tuple[Tensor, Tensor, Tensor]
+"""States, pooled and mask, as `Text.encode` returns them."""
+
+
 class Latents:
-    """All latents and captions, on the device."""
+    """All latents, on the device, and their captions."""
 
-    latents: Tensor
-    ids: Tensor
+    def __init__(self, shop: Workshop) -> None:
+        self.latents, self.ids = (
+            torch.from_numpy(np.load(shop.models / name)).to(shop.device) for name in ("latents.npy", "ids.npy")
+        )
+        self._text = Text(shop.weights, shop.device)
+        self._device = shop.device
+        self._places: npt.NDArray[np.int32] | None = None
+        if (shop.models / "places.npy").exists():
+            places = np.load(shop.models / "places.npy")
+            if len(places) == len(self.ids):  # of these samples, not of fewer
+                self._places = places
+                self._states = np.load(shop.models / "states.npy", mmap_mode="r")
+                self._pooled = np.load(shop.models / "pooled.npy")
 
-    @classmethod
-    def read(cls, shop: Workshop) -> "Latents":
-        latents, ids = (torch.from_numpy(np.load(shop.models / name)) for name in ("latents.npy", "ids.npy"))
-        return cls(latents.to(shop.device), ids.to(shop.device))
+    def batch(self, size: int) -> tuple[Tensor, Words]:
+        """Latents (size, tokens, channels), and what one of each one's captions says."""
+        rows = torch.randint(len(self.latents), (size,), device=self._device)
+        wordings = torch.randint(self.ids.shape[1], (size,), device=self._device)
+        ids = self.ids[rows, wordings]
+        return self.latents[rows].float(), self._text.encode(ids) if self._places is None else self._read_before(
+            self._places[rows.cpu().numpy(), wordings.cpu().numpy()], ids
+        )
 
-    def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """Latents (size, tokens, channels) and word pieces of one of each one's captions (size, 20)."""
-        rows = torch.randint(len(self.latents), (size,), device=self.latents.device)
-        wordings = torch.randint(self.ids.shape[1], (size,), device=rows.device)
-        return self.latents[rows].float(), self.ids[rows, wordings]
+    def _read_before(self, places: npt.NDArray[np.int32], ids: Tensor) -> Words:
+        states, pooled = (torch.from_numpy(kept[places]).to(self._device) for kept in (self._states, self._pooled))
+        return states, pooled, (ids != self._text.pieces.pad).float()
 
 
 def _on_the_way(data: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -286,14 +324,13 @@ def train_denoiser(shop: Workshop, minutes: float, total: float | None) -> Log:
     """Latents out of noise, as the text says."""
     trainee = Trainee("denoiser", shop.denoiser(), shop.models, shop.device, shop.scale.decay)
     model = trainee.model
-    text, data = Text(shop.weights, shop.device), Latents.read(shop)
+    data = Latents(shop)
     forward = shop.compiled(model)
     clock, log, due = Clock(trainee.progress, minutes, total), Log("denoiser", shop.scale.log_every), every_minutes(4)
     size = shop.scale.denoiser_batch
     plain = torch.ones(size, device=shop.device)
     while clock.is_running():
-        clean, ids = data.batch(size)
-        words = text.encode(ids)
+        clean, words = data.batch(size)
         noisy, t, velocity = _on_the_way(clean)
         with trainee.autocast():
             words = _sometimes_silent(model, words, _NO_TEXT)
@@ -305,9 +342,6 @@ def train_denoiser(shop: Workshop, minutes: float, total: float | None) -> Log:
             trainee.save()
     trainee.save()
     return log
-
-
-Words = tuple[Tensor, Tensor, Tensor]
 
 
 def _sometimes_silent(model: Denoiser, words: Words, probability: float) -> Words:
@@ -332,13 +366,12 @@ def distil(shop: Workshop, minutes: float, total: float | None) -> Log:
     start = copy.deepcopy(teacher).requires_grad_()
     trainee = Trainee("distilled", start, shop.models, shop.device, min(shop.scale.decay, 0.999))
     model = trainee.model
-    text, data = Text(shop.weights, shop.device), Latents.read(shop)
+    data = Latents(shop)
     forward, ask = shop.compiled(model), shop.compiled(teacher)
     clock, log, due = Clock(trainee.progress, minutes, total), Log("distil", shop.scale.log_every), every_minutes(4)
     size = shop.scale.denoiser_batch // 2
     while clock.is_running():
-        clean, ids = data.batch(size)
-        words = text.encode(ids)
+        clean, words = data.batch(size)
         noisy, t, _ = _on_the_way(clean)
         guidance = 1 + (_MOST_GUIDANCE - 1) * torch.rand(size, device=shop.device)
         guidance = torch.where(torch.rand_like(guidance) < 0.2, torch.ones_like(guidance), guidance)
@@ -404,7 +437,7 @@ def main() -> None:
         "matcher": matcher,
     }
     parser = argparse.ArgumentParser(description="Train otter-1 at 256 pixels.")
-    parser.add_argument("phase", choices=["render", "latents", *phases, "all"])
+    parser.add_argument("phase", choices=["render", "latents", "captions", *phases, "all"])
     parser.add_argument("--work", type=Path, default=Path("build/otter"))
     parser.add_argument("--originals", type=Path, default=Path("build/otter/originals.zip"))
     parser.add_argument(
@@ -433,6 +466,8 @@ def main() -> None:
         render(shop, shards.MATCHING_SPLIT)
     elif wishes.phase == "latents":
         write_latents(shop)
+    elif wishes.phase == "captions":
+        write_captions(shop)
     elif wishes.phase == "all":
         everything(shop, wishes.minutes)
     else:
