@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -408,19 +408,30 @@ def matcher(shop: Workshop, minutes: float, total: float | None) -> Log:
 
 
 _SHARES = {"autoencoder": 0.30, "denoiser": 0.50, "decoder": 0.08, "distil": 0.06, "matcher": 0.06}
-"""What part of the time each phase gets in `all`."""
+"""What part of the time each phase gets in `all` on a GPU."""
+
+_CPU_SHARES = {"autoencoder": 0.15, "denoiser": 0.62, "decoder": 0.12, "distil": 0.05, "matcher": 0.06}
+"""And on a CPU."""
 
 
 def everything(shop: Workshop, minutes: float) -> None:
-    """All phases one after the other, while a process of its own renders."""
+    """All phases one after the other, while a process of its own renders. Again, it goes on: but not with the
+    autoencoder, whose latents the denoiser has learnt by then.
+    """
+    is_slow = shop.device.type == "cpu"
+    shares = _CPU_SHARES if is_slow else _SHARES
+    quick = replace(shop, is_coarse=is_slow, is_plain=is_slow)
     background = _render_beside(shop)
-    train_autoencoder(shop, minutes * _SHARES["autoencoder"], None)
+    if not weights_file(shop.models, "denoiser").exists():
+        train_autoencoder(quick, minutes * shares["autoencoder"], None)
     write_latents(shop)
-    train_denoiser(shop, minutes * _SHARES["denoiser"], None)
-    train_decoder(shop, minutes * _SHARES["decoder"], None)
-    distil(shop, minutes * _SHARES["distil"], None)
+    if is_slow:
+        write_captions(shop)
+    train_denoiser(shop, minutes * shares["denoiser"], None)
+    train_decoder(quick, minutes * shares["decoder"], None)
+    distil(shop, minutes * shares["distil"], None)
     background.wait()
-    matcher(shop, minutes * _SHARES["matcher"], None)
+    matcher(shop, minutes * shares["matcher"], None)
 
 
 def _render_beside(shop: Workshop) -> "subprocess.Popen[bytes]":
