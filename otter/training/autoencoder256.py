@@ -123,6 +123,7 @@ class Autoencoder(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    stride = SIDE // LATENT_SIDE
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,9 +132,10 @@ class Autoencoder(nn.Module):
         self.register_buffer("mean", torch.zeros(LATENT_CHANNELS))
         self.register_buffer("deviation", torch.ones(LATENT_CHANNELS))
 
-    def forward(self, pictures: Tensor, noise: Tensor) -> Tensor:
-        """Pictures again, through latents with `noise` (B, 16, 16, 16) added."""
-        return self.decoder(self.encoder(pictures).to(noise.dtype) + noise)
+    def forward(self, pictures: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures again, through latents with `noise` (B, 16, 16, 16) added; and those latents without it."""
+        latents = self.encoder(pictures)
+        return self.decoder(latents.to(noise.dtype) + noise), latents
 
     def tokens(self, pictures: Tensor) -> Tensor:
         """Normalised latents (B, 256, 16) as the denoiser knows them, rows from the top left."""
@@ -145,17 +147,16 @@ class Autoencoder(nn.Module):
         latents = (tokens * self.deviation + self.mean).transpose(1, 2)
         return self.decoder(unit(latents.reshape(-1, LATENT_CHANNELS, LATENT_SIDE, LATENT_SIDE)))
 
+    def noise_for(self, pictures: Tensor) -> Tensor:
+        """Noise for the latents of these pictures, of another strength for each."""
+        count, side = len(pictures), pictures.shape[-1] // self.stride
+        strength = torch.rand(count, 1, 1, 1, device=pictures.device) * _LAST_NOISE
+        return strength * torch.randn(count, LATENT_CHANNELS, side, side, device=pictures.device)
+
 
 def unit(latents: Tensor) -> Tensor:
     """Mean square 1 over the channels of each position."""
     return latents * torch.rsqrt(latents.pow(2).mean(1, keepdim=True) + 1e-6)
-
-
-def noise_like(pictures: Tensor) -> Tensor:
-    """Noise for the latents of these pictures, of another strength for each."""
-    count, side = len(pictures), pictures.shape[-1] * LATENT_SIDE // SIDE
-    strength = torch.rand(count, 1, 1, 1, device=pictures.device) * _LAST_NOISE
-    return strength * torch.randn(count, LATENT_CHANNELS, side, side, device=pictures.device)
 
 
 def to_signed(pixels: Tensor) -> Tensor:

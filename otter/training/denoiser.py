@@ -31,7 +31,7 @@ def plain_layer_norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, (int(x.shape[-1]),))
 
 
-def _parts(x: Tensor, count: int, axis: int) -> tuple[Tensor, ...]:
+def parts(x: Tensor, count: int, axis: int) -> tuple[Tensor, ...]:
     """`count` equal parts along `axis`; unlike `chunk`, exported as one node."""
     return x.split([int(x.shape[axis]) // count] * count, axis)
 
@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         query = self._split_heads(self.query(x))
-        key, value = map(self._split_heads, _parts(self.key_value(x if context is None else context), 2, -1))
+        key, value = map(self._split_heads, parts(self.key_value(x if context is None else context), 2, -1))
         scores = (query * self.head_width**-0.5) @ key.transpose(-1, -2)
         if bias is not None:
             scores = scores + bias
@@ -77,7 +77,7 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, modulation: Tensor, text: Tensor | None = None, text_bias: Tensor | None = None
     ) -> Tensor:
-        scale_1, shift_1, gate_1, scale_2, shift_2, gate_2 = _parts(modulation + self.own_modulation, 6, 1)
+        scale_1, shift_1, gate_1, scale_2, shift_2, gate_2 = parts(modulation + self.own_modulation, 6, 1)
         x = x + (1 + gate_1) * self.self_attention(plain_layer_norm(x) * (1 + scale_1) + shift_1)
         if self.cross_attention is not None:
             x = x + self.cross_attention(plain_layer_norm(x), text, text_bias)
@@ -110,8 +110,7 @@ class Denoiser(nn.Module):
         self.leave = nn.Linear(outer_width, LATENT_CHANNELS)
         self.null_states = nn.Parameter(torch.zeros(1, 1, TEXT_WIDTH))
         self.null_pooled = nn.Parameter(torch.zeros(1, TEXT_WIDTH))
-        frequencies = 1000 * torch.exp(-math.log(1e4) * torch.arange(128) / 128)
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.register_buffer("frequencies", time_frequencies(), persistent=False)
 
     def forward(self, latents: Tensor, t: Tensor, states: Tensor, pooled: Tensor, mask: Tensor) -> Tensor:
         """Velocity (B, 64, 16) of `latents` (B, 64, 16), rows of the 8×8 grid from the top left.
@@ -126,23 +125,32 @@ class Denoiser(nn.Module):
         outer = self.outer_modulation(steer).view(-1, 6, self.outer_width)
 
         skip = self.first(self.enter(latents) + self.outer_positions, outer)
-        x = self.merge(self._squares_to_tokens(skip)) + self.inner_positions
+        x = self.merge(squares_to_tokens(skip)) + self.inner_positions
         for block in self.middle:
             x = block(x, inner, states, text_bias)
-        x = self.last(self._tokens_to_squares(self.split(plain_layer_norm(x))) + skip, outer)
+        x = self.last(tokens_to_squares(self.split(plain_layer_norm(x))) + skip, outer)
 
-        scale, shift = _parts(self.final_modulation(steer).unsqueeze(1), 2, -1)
+        scale, shift = parts(self.final_modulation(steer).unsqueeze(1), 2, -1)
         return self.leave(plain_layer_norm(x) * (1 + scale) + shift)
 
-    def _squares_to_tokens(self, x: Tensor) -> Tensor:
-        half = LATENT_SIDE // 2
-        squares = x.view(-1, half, 2, half, 2, self.outer_width).permute(0, 1, 3, 2, 4, 5)
-        return squares.reshape(-1, half * half, 4 * self.outer_width)
 
-    def _tokens_to_squares(self, x: Tensor) -> Tensor:
-        half = LATENT_SIDE // 2
-        squares = x.view(-1, half, half, 2, 2, self.outer_width).permute(0, 1, 3, 2, 4, 5)
-        return squares.reshape(-1, LATENT_TOKENS, self.outer_width)
+def squares_to_tokens(x: Tensor) -> Tensor:
+    """Each square of 2×2 positions (B, 64, width) as one token (B, 16, 4 · width)."""
+    half, width = LATENT_SIDE // 2, int(x.shape[-1])
+    squares = x.view(-1, half, 2, half, 2, width).permute(0, 1, 3, 2, 4, 5)
+    return squares.reshape(-1, half * half, 4 * width)
+
+
+def tokens_to_squares(x: Tensor) -> Tensor:
+    """The way back: tokens (B, 16, 4 · width) as positions (B, 64, width)."""
+    half, width = LATENT_SIDE // 2, int(x.shape[-1]) // 4
+    squares = x.view(-1, half, half, 2, 2, width).permute(0, 1, 3, 2, 4, 5)
+    return squares.reshape(-1, LATENT_TOKENS, width)
+
+
+def time_frequencies() -> Tensor:
+    """(128,): by what the time is multiplied before its cosine and sine are taken."""
+    return 1000 * torch.exp(-math.log(1e4) * torch.arange(128) / 128)
 
 
 _STUDY_NAMES = {

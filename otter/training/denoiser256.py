@@ -99,6 +99,7 @@ class Denoiser(nn.Module):
     """Predicts the velocity `noise − data` of latents on their way from noise to data."""
 
     frequencies: Tensor
+    latent_shape = (LATENT_TOKENS, LATENT_CHANNELS)
 
     def __init__(self, width: int = 448, layers: int = 8, outer_width: int = 256, outer_layers: int = 2) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ from .data.colour import COLOURS, shares
 from .data.compose import EVALUATION, HeldOut, Plan, Planner, paint
 from .data.dice import Dice
 from .data.sheet import sheet
+from .families import FAMILIES
 from .matcher import load_matcher
 from .paint256 import Painter
 from .text256 import Text
@@ -506,6 +507,7 @@ def table(results: Sequence[Result]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Evaluate otter-1 at 256 pixels.")
     parser.add_argument("--work", type=Path, default=Path("build/otter"))
+    parser.add_argument("--family", choices=list(FAMILIES), default="compact", help="which networks")
     parser.add_argument("--originals", type=Path, default=Path("build/otter/originals.zip"))
     parser.add_argument("--weights", type=Path, default=Path("otter/src/pinxit_otter/weights"))
     parser.add_argument("--out", type=Path, default=Path("build/otter/evaluation"))
@@ -517,7 +519,8 @@ def main() -> None:
     wishes.out.mkdir(parents=True, exist_ok=True)
     collection = originals.read(wishes.originals)
     drawn = raster.draw_all(collection, wishes.work / "pictures.npy", processes=2)
-    painter = Painter(wishes.work, wishes.weights, device, wishes.distilled, wishes.proof)
+    family = FAMILIES[wishes.family]
+    painter = Painter(family, wishes.work / family.name, wishes.weights, device, wishes.distilled, wishes.proof)
     sheets(painter, wishes.out)
     evaluation = Evaluation(
         Planner(collection), drawn, painter, Judge(wishes.work, wishes.weights, device), wishes.amount

@@ -105,7 +105,8 @@ class Trainee:
         if self.low:
             for weight, copied in zip(self.master.parameters(), self.model.parameters(), strict=True):
                 if weight.requires_grad:
-                    weight.grad = None if copied.grad is None else copied.grad.float()
+                    # In the weight's own order of memory: the fused optimiser goes by that, whatever the gradient's is.
+                    weight.grad = None if copied.grad is None else torch.empty_like(weight).copy_(copied.grad)
                 copied.grad = None
         nn.utils.clip_grad_norm_(learning, _CLIP, foreach=True)
         self.optimiser.step()

@@ -57,9 +57,10 @@ def send(originals: Path, wheels: Path, work: Path) -> list[tuple[str, Path]]:
 
 
 def collect(work: Path, names: Iterable[str]) -> list[tuple[str, Path]]:
-    """The averaged weights of these models, where there are any."""
-    paths = [work / f"{name}.{ending}" for name in names for ending in ("safetensors", "json")]
-    return [(path.name, path) for path in paths if path.exists()]
+    """The averaged weights of these models in `work` and its families' folders, where there are any."""
+    files = [f"{name}.{ending}" for name in names for ending in ("safetensors", "json")]
+    paths = [path for file in files for path in sorted((*work.glob(file), *work.glob(f"*/{file}")))]
+    return [(str(path.relative_to(work)), path) for path in paths]
 
 
 def main() -> None:

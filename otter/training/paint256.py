@@ -8,24 +8,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .autoencoder256 import LATENT_CHANNELS, LATENT_TOKENS, to_bytes
-from .denoiser256 import Denoiser, smaller
+from .autoencoder256 import to_bytes
+from .families import Family, load_autoencoder
 from .learn import load_halves, weights_file
 from .text256 import Text
-from .train256 import load_autoencoder
 
 
 class Painter:
     """Text in, RGBA pictures out, as the server paints: Euler steps along straight paths, with guidance."""
 
-    def __init__(self, work: Path, weights: Path, device: torch.device, distilled: bool, proof: bool = False) -> None:
-        """`work` has the trained weights, `weights` the text encoder that ships."""
+    def __init__(
+        self, family: Family, models: Path, weights: Path, device: torch.device, distilled: bool, proof: bool = False
+    ) -> None:
+        """`models` has the family's trained weights, `weights` the text encoder that ships."""
         self.device = device
         self.text = Text(weights, device)
-        self.denoiser = smaller() if proof else Denoiser()
-        load_halves(self.denoiser, weights_file(work, "distilled" if distilled else "denoiser"))
+        self.denoiser = family.smaller() if proof else family.denoiser(None)
+        load_halves(self.denoiser, weights_file(models, "distilled" if distilled else "denoiser"))
         self.denoiser = self.denoiser.to(device).eval().requires_grad_(False)
-        self.autoencoder = load_autoencoder(work).to(device)
+        self.autoencoder = load_autoencoder(models, family).to(device)
         self.distilled = distilled
 
     @torch.no_grad()
@@ -43,7 +44,9 @@ class Painter:
         self, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> npt.NDArray[np.uint8]:
         said = self.text.read(captions)
-        latents = torch.from_numpy(np.stack([noise(seed) for seed in seeds])).to(self.device)
+        latents = torch.from_numpy(np.stack([noise(seed, self.denoiser.latent_shape) for seed in seeds])).to(
+            self.device
+        )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             for step in range(steps):
                 t = torch.full((len(latents),), (steps - step) / steps, device=self.device)
@@ -59,7 +62,7 @@ class Painter:
         return unwanted + guidance * (wanted - unwanted)
 
 
-def noise(seed: int) -> npt.NDArray[np.float32]:
+def noise(seed: int, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Where the picture of this seed begins, as `pinxit_otter.sampler.noise` draws it."""
     generator = np.random.Generator(np.random.PCG64(seed))
-    return generator.standard_normal((LATENT_TOKENS, LATENT_CHANNELS), dtype=np.float32)
+    return generator.standard_normal(shape, dtype=np.float32)

@@ -247,6 +247,37 @@ def command(server: Server, url: str, *arguments: str) -> str:
 # --- somebody is, and is replaced ---
 
 
+def test_a_changed_configuration_counts_in_all_workers_and_in_those_to_come(shared: Server) -> None:
+    file = shared.folder.parent / "pinxit.yaml"
+    before = file.read_text()
+
+    def models(client: httpx2.Client) -> set[str]:
+        return {model["id"] for model in client.get("/v1/models").json()["data"]}
+
+    def reload(text: str) -> None:
+        file.write_text(text)
+        os.kill(shared.pid, signal.SIGHUP)
+
+    with client_of_each(shared) as clients:
+        reload(before.replace("model_list: [", "model_list: [{model_name: fresh, params: {model: otter/otter-1}}, "))
+        for client in clients.values():
+            eventually(lambda client=client: "fresh" in models(client), "the new model at each worker")
+
+        refused = len(lines(shared, "configuration_not_reloaded"))
+        reload("providers: {basement: {kind: nobody}}\n")
+        eventually(lambda: len(lines(shared, "configuration_not_reloaded")) > refused, "the log to say what is wrong")
+        assert all("fresh" in models(client) for client in clients.values())
+
+    pids = pids_of(shared)
+    kill(pids[1])
+    eventually(lambda: pids_of(shared)[1] != pids[1], "the worker to be replaced")
+    with client_of_each(shared) as clients:
+        assert all("fresh" in models(client) for client in clients.values()), "the replaced one begins with it"
+        reload(before)
+        for client in clients.values():
+            eventually(lambda client=client: "fresh" not in models(client), "the model to be gone")
+
+
 def test_a_killed_worker_is_replaced_and_its_order_is_painted_and_charged_once(
     shared: Server, shared_url: str, postgres_cluster: Cluster
 ) -> None:

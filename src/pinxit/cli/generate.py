@@ -58,6 +58,9 @@ def generate(
     size: Annotated[str | None, typer.Option(help="auto, 1024x1024 or 16:9.", show_default=False)] = None,
     quality: Annotated[str | None, typer.Option(help="auto, low, medium, high …", show_default=False)] = None,
     style: Annotated[str | None, typer.Option(help="One of the model's styles.", show_default=False)] = None,
+    background: Annotated[
+        str | None, typer.Option(help="transparent, opaque or auto; transparent as .png or .webp.", show_default=False)
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed paints the same picture.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(help="Inference steps.", show_default=False)] = None,
     guidance: Annotated[
@@ -83,6 +86,7 @@ def generate(
         "size": size,
         "quality": quality,
         "style": style,
+        "background": background,
         "seed": seed,
         "num_inference_steps": steps,
         "guidance_scale": guidance,

@@ -21,6 +21,8 @@ class Post:
     """No worker of this data folder has listened yet: this one makes the database, and says hello."""
     listener: int
     lifeline: int
-    """A socket to the supervisor, for frames `listening` and `failed(reason)`; when it ends, the supervisor is gone."""
+    """A socket to the supervisor, which hears `listening` or `failed(reason)` from it. Later it sends `settings`, with
+    the settings pickled, and hears `reloaded` or `not_reloaded`. When it ends, the supervisor is gone.
+    """
     hubs: Mapping[str, int]
     """Backend → a socket to the hub of its painter."""

@@ -35,13 +35,17 @@ def serve(
     keep_large_buffers()
     prepare_data_folder(settings.data_dir)
     with lock_folder(settings.data_dir), listen(settings.host, settings.port) as listener:
+        flags = {"data_dir": data_dir, "host": host, "port": port, "workers": workers}
+
+        def read_anew() -> Settings:
+            return load_settings(config, overrides=flags)
+
         if settings.workers > 1:
             from pinxit.cli.supervisor import supervise
 
-            supervise(settings, listener)
+            supervise(settings, listener, read_anew)
         else:
-            flags = {"data_dir": data_dir, "host": host, "port": port, "workers": workers}
-            _serve_alone(settings, listener, lambda: load_settings(config, overrides=flags))
+            _serve_alone(settings, listener, read_anew)
 
 
 def _serve_alone(settings: Settings, listener: socket.socket, read_anew: Callable[[], Settings]) -> None:

@@ -21,6 +21,18 @@ ANSWER_SECONDS = 5
 """How long clients have, once their orders have ended, to read the answers before a stopping server hangs up."""
 
 
+async def reload(house: House, read: Callable[[], Settings]) -> bool:
+    """Have the house take over settings that are read in a thread; the log says what is wrong with them. Returns
+    whether it has.
+    """
+    try:
+        await house.reload(await asyncio.to_thread(read))
+    except StartupError as error:
+        log.error("configuration_not_reloaded", reason=error.message)
+        return False
+    return True
+
+
 def run_server(
     house: House,
     listener: socket.socket,
@@ -33,12 +45,6 @@ def run_server(
     """
     settings = house.services.settings
 
-    async def reload(read: Callable[[], Settings]) -> None:
-        try:
-            await house.reload(await asyncio.to_thread(read))
-        except StartupError as error:
-            log.error("configuration_not_reloaded", reason=error.message)
-
     class Server(uvicorn.Server):
         """Says hello once it listens, and ends the orders under way before the connections that wait for them."""
 
@@ -47,7 +53,7 @@ def run_server(
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             self.loop = asyncio.get_running_loop()
             if read_anew is not None:
-                self.loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(reload(read_anew)))
+                self.loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(reload(house, read_anew)))
             await super().startup(sockets)
             if self.started:
                 await hello()

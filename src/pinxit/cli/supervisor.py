@@ -9,7 +9,7 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 
 import structlog
@@ -20,6 +20,7 @@ from pinxit.cli.post import Post
 from pinxit.errors import StartupError
 from pinxit.limits.gate import Gate
 from pinxit.runners.channel import Channel
+from pinxit.runners.frames import Frame
 from pinxit.runners.hub import Hub
 from pinxit.runners.process import STEADY_SECONDS, ProcessRunner
 from pinxit.runners.readiness import backoff_seconds
@@ -27,18 +28,20 @@ from pinxit.settings import Settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """What ends a server."""
+RELOADED = ("providers", "model_list", "aliases", "default_model")
+"""The settings that workers take over while they run (`House.reload`)."""
 LAST_SECONDS = 15.0
 """How much longer than its orders' grace a stopping worker may take, before it is killed."""
 
 log = structlog.get_logger(__name__)
 
 
-def supervise(settings: Settings, listener: socket.socket) -> None:
+def supervise(settings: Settings, listener: socket.socket, read_anew: Callable[[], Settings]) -> None:
     """Serve with `settings.workers` processes until a signal ends it; then this process gets it, as if nobody had
-    waited for it. Raises StartupError.
+    waited for it. `read_anew` reads the settings at SIGHUP. Raises StartupError.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    number = uvloop.run(Supervisor(settings, listener).run())
+    number = uvloop.run(Supervisor(settings, listener, read_anew).run())
     signal.signal(number, before[number])
     signal.raise_signal(number)
 
@@ -46,8 +49,11 @@ def supervise(settings: Settings, listener: socket.socket) -> None:
 class Supervisor:
     """The workers, each in a slot with a number, and the painters."""
 
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, read_anew: Callable[[], Settings]) -> None:
         self._settings = settings
+        self._read_anew = read_anew
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
         self._listener = listener
         self._painters = _painters(settings)
         # Its queue is the workers' own affair; how many are painted at once is one number for all of them.
@@ -67,6 +73,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._pass_on, number)
+        loop.add_signal_handler(signal.SIGHUP, self._begin_to_reload)
         stopping = asyncio.create_task(self._stopping.wait())
         first_is_up = asyncio.create_task(self._first_is_up.wait())
         keepers: list[asyncio.Task[None]] = []
@@ -96,6 +103,28 @@ class Supervisor:
         self._listener.close()
         for worker in self._workers.values():
             worker.stop(number)
+
+    def _begin_to_reload(self) -> None:
+        reloading = asyncio.create_task(self._reload())
+        self._reloads.add(reloading)
+        reloading.add_done_callback(self._reloads.discard)
+
+    async def _reload(self) -> None:
+        """Have all workers take over what is read anew, one after the other: what the first cannot take, none is given.
+        Workers that start later begin with it.
+        """
+        async with self._reloading:
+            try:
+                fresh = await asyncio.to_thread(self._read_anew)
+            except StartupError as error:
+                log.error("configuration_not_reloaded", reason=error.message)
+                return
+            for slot in sorted(self._up & set(self._workers)):
+                worker = self._workers.get(slot)
+                if worker is not None and await worker.reload(fresh) is False:
+                    return
+            kept = {name: getattr(fresh, name) for name in RELOADED}
+            self._settings = self._settings.model_copy(update=kept)
 
     async def _keep(self, slot: int) -> None:
         """Have a worker in this slot until the server stops. Raises StartupError if its first one cannot start."""
@@ -218,6 +247,12 @@ class Worker:
         if status < 0:
             return f"was killed by signal {-status} ({signal.strsignal(-status)})"
         return f"ended with exit status {status}"
+
+    async def reload(self, fresh: Settings) -> bool | None:
+        """Have it take over these settings. Returns whether it has; None if it has ended meanwhile."""
+        self._lifeline.send(Frame({"type": "settings"}, pickle.dumps(fresh)))
+        frame = await self._lifeline.receive()
+        return None if frame is None else frame.type == "reloaded"
 
     def stop(self, number: signal.Signals) -> None:
         """Pass the signal on. Before it listens, a worker has no way to be interrupted without a traceback."""

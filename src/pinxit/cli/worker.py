@@ -3,18 +3,21 @@
 It lives no longer than its supervisor. Painters that have a process of their own are the supervisor's, and shared.
 """
 
+import asyncio
 import os
 import pickle
 import signal
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pinxit import logs
 from pinxit.cli.malloc import keep_large_buffers
 from pinxit.cli.post import Post
 from pinxit.errors import PinxitError
+from pinxit.runners.channel import Channel
 from pinxit.runners.frames import Frame, pack
 from pinxit.runners.lifeline import exit_with_parent
 
@@ -39,7 +42,7 @@ def main() -> None:
 
 def _serve(post: Post, lifeline: socket.socket) -> None:
     from pinxit.app import Workplace, build
-    from pinxit.cli.serving import run_server
+    from pinxit.cli.serving import reload, run_server
     from pinxit.cli.welcome import welcome
     from pinxit.runners.remote import RemoteRunner
 
@@ -50,10 +53,20 @@ def _serve(post: Post, lifeline: socket.socket) -> None:
     }
     house = build(post.settings, owns_folder=True, workplace=Workplace(post.slot, post.is_first, shared))
 
+    following: list[asyncio.Task[None]] = []
+
+    async def follow(supervisor: Channel) -> None:
+        while (frame := await supervisor.receive()) is not None:
+            # Nobody but our parent can write there.
+            has_reloaded = await reload(house, partial(pickle.loads, frame.payload))
+            supervisor.send(Frame({"type": "reloaded" if has_reloaded else "not_reloaded"}))
+
     async def hello() -> None:
         if post.is_first:
             await welcome(house, listener.getsockname()[1])
-        lifeline.sendall(pack(Frame({"type": "listening"})))
+        supervisor = await Channel.open(lifeline)
+        supervisor.send(Frame({"type": "listening"}))
+        following.append(asyncio.create_task(follow(supervisor)))
 
     run_server(house, listener, hello)
 

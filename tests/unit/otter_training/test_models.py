@@ -7,9 +7,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from otter.training import autoencoder256, denoiser256  # noqa: E402
-from otter.training.autoencoder256 import Autoencoder, to_bytes, to_signed  # noqa: E402
+from otter.training import autoencoder256, compact, denoiser, denoiser256, encoder  # noqa: E402
+from otter.training.autoencoder256 import to_bytes, to_signed  # noqa: E402
 from otter.training.denoiser256 import Denoiser  # noqa: E402
+from otter.training.families import FAMILIES, Family  # noqa: E402
 from otter.training.learn import Clock, Progress, Trainee  # noqa: E402
 
 
@@ -20,13 +21,56 @@ def weights(model: object) -> int:
 def test_the_budgets_of_what_ships_are_kept() -> None:
     assert weights(Denoiser()) < 32_700_000
     assert 2 * weights(autoencoder256.Decoder()) < 8_000_000
+    assert weights(compact.Denoiser()) < 32_700_000
+    assert 2 * weights(compact.Decoder()) < 8_000_000
 
 
-def test_pictures_go_to_tokens_and_back_in_shape() -> None:
-    model = Autoencoder()
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+def test_pictures_go_to_tokens_and_back_in_shape(family: Family) -> None:
+    model = family.autoencoder(None)
     tokens = model.tokens(torch.zeros(1, 4, 256, 256))
-    assert tokens.shape == (1, 256, 16)
+    assert tokens.shape == (1, *family.denoiser(None).latent_shape)
     assert model.pictures(tokens).shape == (1, 4, 256, 256)
+
+
+def study_autoencoder() -> dict[str, torch.Tensor]:
+    """Tensors of the names and shapes that the study's file has, with any numbers in them."""
+    from otter.training import decoder
+
+    parts = {
+        "enc": encoder.Encoder(torch.zeros(16), torch.ones(16)),
+        "dec": decoder.Decoder(torch.zeros(16), torch.ones(16)),
+    }
+    named = {
+        f"{name}.{key}": value
+        for name, part in parts.items()
+        for key, value in part.net.state_dict(prefix="net.").items()
+    }
+    return named | {"latent_mean": torch.zeros(16), "latent_std": torch.ones(16)}
+
+
+def test_the_compact_family_begins_as_the_study_ended() -> None:
+    torch.manual_seed(0)
+    tensors = study_autoencoder()
+    model = compact.Autoencoder.from_study(tensors)
+    pictures = torch.rand(2, 4, 256, 256) * 2 - 1
+    latents = model.encoder(pictures)
+    torch.testing.assert_close(latents[:, :16], compact.StudyLatents(tensors)(pictures))
+    assert (model.decoder(latents)[:, 3] == 1).all(), "opaque until it is learnt what is not"
+
+
+def test_the_compact_denoiser_says_at_first_what_the_studys_says() -> None:
+    torch.manual_seed(0)
+    old = denoiser.Denoiser().eval()
+    for weight in old.parameters():
+        torch.nn.init.normal_(weight, std=0.05)
+    new = compact.Denoiser()
+    new.begin_as(old)
+    latents, states, pooled = torch.randn(2, 64, 32), torch.randn(2, 20, 384), torch.randn(2, 384)
+    times, mask = torch.tensor([0.3, 0.8]), torch.ones(2, 20)
+    said = new(latents, times, torch.ones(2), states, pooled, mask)
+    torch.testing.assert_close(said[..., :16], old(latents[..., :16], times, states, pooled, mask))
+    assert (said[..., 16:] == 0).all()
 
 
 def test_pixels_survive_the_way_to_signed_numbers_and_back() -> None:
