@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import autoencoder256, compact, denoiser256
 from .learn import load_halves, weights_file
+from .shards import STEADY_TRAINING, TRAINING, Split
 
 Autoencoder = autoencoder256.Autoencoder | compact.Autoencoder
 Denoiser = denoiser256.Denoiser | compact.Denoiser
@@ -39,6 +40,8 @@ class Family:
     denoiser: Callable[[Path | None], Denoiser]
     smaller: Callable[[], Denoiser]
     tie: Callable[[Path | None, torch.device], Tie]
+    split: Split
+    """The samples that it learns from."""
 
 
 def load_autoencoder(models: Path, family: Family) -> Autoencoder:
@@ -92,6 +95,7 @@ FAMILIES = {
             lambda study: denoiser256.Denoiser(),
             denoiser256.smaller,
             _no_tie,
+            TRAINING,
         ),
         Family(
             "compact",
@@ -101,6 +105,7 @@ FAMILIES = {
             _compact_denoiser,
             compact.smaller,
             _study_tie,
+            STEADY_TRAINING,
         ),
     )
 }

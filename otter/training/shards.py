@@ -22,7 +22,7 @@ from torch import Tensor
 from pinxit_otter.wordpiece import TEXT_TOKENS, WordPieces
 
 from .data import originals
-from .data.compose import CAPTIONS, HeldOut, Planner, paint
+from .data.compose import CAPTIONS, STEADY, VARIED, HeldOut, Mix, Planner, paint
 from .data.raster import SIDE, draw_all
 
 SHARD = 256
@@ -39,12 +39,14 @@ class Split:
     name: str
     first_seed: int
     with_held_out: bool
+    mix: Mix = VARIED
 
     def folder(self, work: Path) -> Path:
         return work / "shards" / self.name
 
 
 TRAINING = Split("training", 0, False)
+STEADY_TRAINING = Split("steady", 0, False, STEADY)
 MATCHING_SPLIT = Split("matching", MATCHING, True)
 
 
@@ -53,7 +55,7 @@ class _Painter:
 
     def __init__(self, originals_file: Path, pictures_file: Path, vocabulary: Path, split: Split) -> None:
         collection = originals.read(originals_file, with_contents=False)
-        self.planner = Planner(collection, None if split.with_held_out else HeldOut.read())
+        self.planner = Planner(collection, None if split.with_held_out else HeldOut.read(), split.mix)
         self.pictures = np.load(pictures_file, mmap_mode="r")
         self.pieces = WordPieces.read(vocabulary)
         self.split = split

@@ -58,7 +58,7 @@ class Scale:
 
 SCALES = {
     "cuda": Scale(320_000, 40_000, 60_000, 96, 256, 768, 6e-4, 8e-4, 300, 200, 0.9995),
-    "cpu": Scale(24_000, 6_000, 6_000, 6, 128, 64, 8e-4, 8e-4, 100, 50, 0.999, 24),
+    "cpu": Scale(24_000, 6_000, 6_000, 6, 128, 64, 8e-4, 5e-4, 100, 50, 0.999, 24),
     "proof": Scale(512, 256, 512, 8, 64, 16, 1e-3, 2e-3, 5, 5, 0.9),
 }
 
@@ -95,9 +95,9 @@ class Workshop:
         return torch.compile(function) if self.device.type == "cuda" else function
 
 
-def render(shop: Workshop, split: shards.Split = shards.TRAINING) -> None:
+def render(shop: Workshop, split: shards.Split) -> None:
     """Paint all samples of a split."""
-    samples = shop.scale.samples if split is shards.TRAINING else shop.scale.matching_samples
+    samples = shop.scale.matching_samples if split is shards.MATCHING_SPLIT else shop.scale.samples
     shards.render(shop.originals, shop.weights / "vocab.txt", shop.work, split, samples, shop.processes)
 
 
@@ -108,7 +108,7 @@ def train_autoencoder(shop: Workshop, minutes: float, total: float | None) -> Lo
     if isinstance(trainee.model, compact.Autoencoder):
         trainee.model.decoder.is_fine = not shop.is_coarse
     trainee.model.to(memory_format=torch.channels_last)
-    pictures = shards.Resident(shop.work, shards.TRAINING, shop.scale.resident, shop.device)
+    pictures = shards.Resident(shop.work, shop.family.split, shop.scale.resident, shop.device)
     forward = shop.compiled(trainee.model)
     clock, log, due = (
         Clock(trainee.progress, minutes, total),
@@ -202,7 +202,7 @@ def train_decoder(shop: Workshop, minutes: float, total: float | None) -> Log:
     opponent = None if shop.is_plain else _Opponent(shop)
     for model in (both, trainee.model):
         model.to(memory_format=torch.channels_last)
-    pictures = shards.Resident(shop.work, shards.TRAINING, shop.scale.resident // 4, shop.device)
+    pictures = shards.Resident(shop.work, shop.family.split, shop.scale.resident // 4, shop.device)
     clock, log, due = Clock(trainee.progress, minutes, total), Log("decoder", shop.scale.log_every), every_minutes(4)
     decode = shop.compiled(trainee.model)
     while clock.is_running():
@@ -242,7 +242,7 @@ def write_latents(shop: Workshop) -> None:
     """Encode every shard that is there, once; `latents.npy` and `ids.npy` are what the denoiser learns from."""
     model = _autoencoder(shop).to(memory_format=torch.channels_last)
     encode = shop.compiled(model.tokens)
-    paths = shards.finished(shop.work, shards.TRAINING)
+    paths = shards.finished(shop.work, shop.family.split)
     latents, ids = [], []
     begun = time.monotonic()
     for shard in shards.load_all(paths):
@@ -473,7 +473,7 @@ def main() -> None:
     if wishes.threads:
         torch.set_num_threads(wishes.threads)
     if wishes.phase == "render":
-        render(shop)
+        render(shop, shop.family.split)
         render(shop, shards.MATCHING_SPLIT)
     elif wishes.phase == "latents":
         write_latents(shop)

@@ -10,7 +10,7 @@ scaling and blending are plain sums.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from PIL import Image
 from . import captions, scenes
 from .captions import Thing
 from .colour import COLOURS, Pixels, recolour
-from .dice import Dice
+from .dice import Dice, MiddleDice
 from .originals import Collection, Original
 from .raster import SIDE, as_image
 from .scenes import PLACES, Ground
@@ -59,8 +59,33 @@ _READ_ONE_WAY_TEXT = """
 """
 _READ_ONE_WAY = frozenset(_READ_ONE_WAY_TEXT.split())
 """Words of names of things that have letters, numbers or signs on them, which a mirror would turn about."""
-_KINDS = {"single": 0.46, "coloured": 0.20, "count": 0.12, "pair": 0.14, "small": 0.05, "turned": 0.03}
-_GROUNDS = {"none": 0.66, "plain": 0.11, "gradient": 0.03, "tile": 0.03, "disc": 0.02, "place": 0.15}
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What is shown how often, and whether always in the same place."""
+
+    name: str
+    kinds: Mapping[str, float]
+    grounds: Mapping[str, float]
+    is_steady: bool
+    """Things are in the middle or in one pattern, in one size and never mirrored."""
+
+
+VARIED = Mix(
+    "varied",
+    {"single": 0.46, "coloured": 0.20, "count": 0.12, "pair": 0.14, "small": 0.05, "turned": 0.03},
+    {"none": 0.66, "plain": 0.11, "gradient": 0.03, "tile": 0.03, "disc": 0.02, "place": 0.15},
+    is_steady=False,
+)
+STEADY = Mix(
+    "steady",
+    {"single": 0.60, "coloured": 0.15, "count": 0.10, "pair": 0.12, "small": 0.02, "turned": 0.01},
+    {"none": 0.77, "plain": 0.08, "gradient": 0.01, "tile": 0.02, "disc": 0.02, "place": 0.10},
+    is_steady=True,
+)
+"""For little computing: what things look like is learnt much sooner if it need not be learnt where they may be."""
+
 _OUTLINED = 0.03
 _OUTLINE_PIXELS = 6
 
@@ -131,10 +156,11 @@ class HeldOut:
 class Planner:
     """Plans samples from a collection."""
 
-    def __init__(self, collection: Collection, held_out: HeldOut | None = None) -> None:
+    def __init__(self, collection: Collection, held_out: HeldOut | None = None, mix: Mix = VARIED) -> None:
         """`held_out` is left out of every plan; without it anything may come, as real pictures for evaluation do."""
         self.collection = collection
         self.held_out = held_out
+        self.mix = mix
         self._by_concept: dict[str, list[int]] = defaultdict(list)
         self._by_style: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for place, original in enumerate(collection.originals):
@@ -190,14 +216,15 @@ class Planner:
         return _GROUP_WEIGHTS[concept.group] * _FAVOURITES.get(concept.name, 1.0)
 
     def _try(self, seed: int, dice: Dice) -> Plan:
-        kind = dice.weighted(list(_KINDS), list(_KINDS.values()))
+        kind = dice.weighted(list(self.mix.kinds), list(self.mix.kinds.values()))
+        arranging = MiddleDice() if self.mix.is_steady else dice
         concept = self.collection.concepts[dice.weighted(*self._concepts)]
         place = dice.one(self._by_concept[concept.key])
         original = self.collection.originals[place]
-        ground = _ground(dice)
+        ground = _ground(dice, self.mix)
         # On its own colour a thing would not be seen.
         while ground.colour is not None and ground.colour == original.colour:
-            ground = _ground(dice)
+            ground = _ground(dice, self.mix)
         outlined = ground.kind in ("none", "plain", "gradient") and dice.chance(_OUTLINED)
         relation = None
         if kind == "pair" and concept.group in _COUNTABLE:
@@ -208,8 +235,8 @@ class Planner:
         else:
             chance = 1.0 if kind == "coloured" else 0.0
             things, places = (Thing(concept, self._coat(original, concept, chance, dice)),), [place]
-        layers = _arranged(things, places, dice, relation)
-        layers, things = _changed(kind, layers, things, dice)
+        layers = _arranged(things, places, arranging, relation)
+        layers, things = _changed(kind, layers, things, arranging)
         if any(layer.colour is not None and layer.colour == ground.colour for layer in layers):
             ground = Ground()
         layers = tuple(_set_down(layer, ground) for layer in layers)
@@ -368,8 +395,8 @@ def _grounded(text: str, ground: Ground, dice: Dice, plain: bool) -> str:
 # --- where things stand -----------------------------------------------------------------------------------------------
 
 
-def _ground(dice: Dice) -> Ground:
-    kind = dice.weighted(list(_GROUNDS), list(_GROUNDS.values()))
+def _ground(dice: Dice, mix: Mix) -> Ground:
+    kind = dice.weighted(list(mix.grounds), list(mix.grounds.values()))
     seed = dice.whole(0, 1 << 30)
     if kind == "place":
         return Ground(dice.one(tuple(PLACES)), None, seed)

@@ -42,3 +42,16 @@ class Dice:
             if mark < 0:
                 return thing
         return things[-1]
+
+
+class MiddleDice(Dice):
+    """Always falls in the middle, and on the first of several things: for what is to be the same each time."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def fraction(self) -> float:
+        return 0.5
+
+    def one(self, things: Sequence[T]) -> T:
+        return things[0]

@@ -53,6 +53,20 @@ def test_the_declared_hold_outs_are_well_formed() -> None:
     assert not set(held_out.templates) & set(compose.captions.TEMPLATES)
 
 
+def test_in_the_steady_mix_things_are_always_in_the_same_place(collection: Collection) -> None:
+    plans = compose.plans(Planner(collection, HELD_OUT, compose.STEADY), range(2000))
+    placed: dict[int, set[tuple[tuple[float, float, float], ...]]] = {}
+    for plan in plans:
+        assert not any(layer.mirrored for layer in plan.layers)
+        if plan.ground.kind == "none" and plan.kind in ("single", "coloured", "count"):
+            where = tuple((layer.x, layer.y, layer.size) for layer in plan.layers)
+            placed.setdefault(len(where), set()).add(where)
+    assert set(placed) == {1, 2, 3, 4, 5, 6}
+    assert all(len(places) == 1 for places in placed.values())
+    assert {plan.kind for plan in plans} >= {"single", "coloured", "count", "pair", "small", "turned"}
+    assert not any(HELD_OUT.shows(plan.things, plan.style) for plan in plans)
+
+
 def test_every_kind_of_sample_and_ground_comes(plans: list[Plan]) -> None:
     assert {plan.kind for plan in plans} >= {"single", "coloured", "count", "pair", "small", "turned"}
     assert {plan.ground.kind for plan in plans} >= {"none", "plain", "gradient", "tile", "disc", *PLACES}
