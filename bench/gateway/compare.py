@@ -24,7 +24,7 @@ from typing import Any
 import payloads
 import processes
 import targets
-from servers import LiteLLM, Nginx, Pinxit, Server, Upstream, ask, request_body, served
+from servers import LiteLLM, Nginx, Pinxit, PinxitWorkers, Server, Upstream, ask, request_body, served
 
 HERE = Path(__file__).parent
 WORK = HERE.parents[1] / "build" / "bench"
@@ -73,6 +73,7 @@ def main() -> None:
     cells = arguments.cells.split(",") if arguments.cells else list(CELLS)
     ways = _ways(arguments.work, arguments.litellm or WORK / "litellm" / "bin" / "litellm")
     if arguments.ways:
+        ways.append(Way("pinxit-2w", PinxitWorkers(arguments.work), {"response_format": "b64_json"}))
         ways = [way for way in ways if way.name in arguments.ways.split(",")]
     run(ways, cells, arguments.work, rounds=arguments.rounds, seconds=arguments.seconds)
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +17,9 @@ from urllib.parse import urlsplit
 
 import processes
 from payloads import SIDES
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from postgres import Cluster
 
 UPSTREAM_PORT = 9100
 NAMES = ("large", "small", "small-d50")
@@ -285,3 +289,34 @@ class Pinxit(Server):
         """Remove the pictures that have been stored, so that the disk does not fill up; their folders stay."""
         for file in (self.data / "pictures").rglob("*.png"):
             file.unlink()
+
+
+class PinxitWorkers(Pinxit):
+    """Two workers over a PostgreSQL that is durable, on the same machine; its processor time counts as foreign."""
+
+    name = "pinxit-2w"
+    port = 9121
+
+    def __init__(self, work: Path) -> None:
+        super().__init__(work)
+        self._cluster: Cluster | None = None
+
+    def prepare(self) -> None:
+        # Where its own user may write, and on a disk.
+        self._cluster = Cluster(Path(tempfile.mkdtemp(prefix="pinxit-bench-", dir="/var/tmp")))
+        self._url = self._cluster.new_database("bench")
+        super().prepare()
+
+    def environment(self) -> Mapping[str, str]:
+        return {"PINXIT_DATABASE_URL": self._url, "PINXIT_WORKERS": "2"}
+
+    def _run(self, *arguments: str) -> str:
+        command = [str(PINXIT), *arguments, "--data-dir", str(self.data)]
+        environment = os.environ | {"PINXIT_DATABASE_URL": self._url}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=self.folder, env=environment)
+        return done.stdout
+
+    def stop(self) -> None:
+        super().stop()
+        if self._cluster is not None:
+            self._cluster.close()

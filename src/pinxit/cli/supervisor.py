@@ -9,8 +9,9 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import structlog
 import uvloop
@@ -73,7 +74,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._pass_on, number)
-        loop.add_signal_handler(signal.SIGHUP, self._begin_to_reload)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._reload()))
         stopping = asyncio.create_task(self._stopping.wait())
         first_is_up = asyncio.create_task(self._first_is_up.wait())
         keepers: list[asyncio.Task[None]] = []
@@ -104,8 +105,8 @@ class Supervisor:
         for worker in self._workers.values():
             worker.stop(number)
 
-    def _begin_to_reload(self) -> None:
-        reloading = asyncio.create_task(self._reload())
+    def _begin(self, reload: Coroutine[Any, Any, None]) -> None:
+        reloading = asyncio.create_task(reload)
         self._reloads.add(reloading)
         reloading.add_done_callback(self._reloads.discard)
 
@@ -119,12 +120,20 @@ class Supervisor:
             except StartupError as error:
                 log.error("configuration_not_reloaded", reason=error.message)
                 return
-            for slot in sorted(self._up & set(self._workers)):
-                worker = self._workers.get(slot)
-                if worker is not None and await worker.reload(fresh) is False:
-                    return
             kept = {name: getattr(fresh, name) for name in RELOADED}
-            self._settings = self._settings.model_copy(update=kept)
+            settings = self._settings.model_copy(update=kept)
+            for worker in [one for one in self._workers.values() if one.is_up]:
+                is_taken = await worker.reload(settings)
+                if is_taken:
+                    self._settings = settings
+                elif is_taken is False and self._settings is not settings:
+                    return
+
+    async def _bring_up_to_date(self, worker: "Worker") -> None:
+        """For one that was still starting when the others took over new settings."""
+        async with self._reloading:
+            if worker.settings is not self._settings:
+                await worker.reload(self._settings)
 
     async def _keep(self, slot: int) -> None:
         """Have a worker in this slot until the server stops. Raises StartupError if its first one cannot start."""
@@ -162,6 +171,7 @@ class Supervisor:
             log.info("worker_started", worker=slot, pid=worker.pid)
             self._up.add(slot)
             self._first_is_up.set()
+            self._begin(self._bring_up_to_date(worker))
             return await worker.ended()
         finally:
             await worker.close()
@@ -189,14 +199,20 @@ class Worker:
     """One worker process, from its start to its end, as the supervisor sees it."""
 
     def __init__(
-        self, slot: int, process: asyncio.subprocess.Process, lifeline: Channel, serving: list["asyncio.Task[None]"]
+        self,
+        slot: int,
+        settings: Settings,
+        process: asyncio.subprocess.Process,
+        lifeline: Channel,
+        serving: list["asyncio.Task[None]"],
     ) -> None:
         self.pid = process.pid
+        self.settings = settings
+        self.is_up = False
         self._slot = slot
         self._process = process
         self._lifeline = lifeline
         self._serving = serving
-        self._is_up = False
 
     @classmethod
     async def spawn(
@@ -228,7 +244,7 @@ class Worker:
                 raise StartupError(f"A worker process cannot be started ({error}).") from error
             undo.pop_all()
         serving = [asyncio.create_task(hub.serve(at_hubs[name], str(slot))) for name, hub in hubs.items()]
-        worker = cls(slot, process, lifeline, serving)
+        worker = cls(slot, settings, process, lifeline, serving)
         await worker._tell(post)
         return worker
 
@@ -239,7 +255,7 @@ class Worker:
             raise StartupError(f"A worker {await self.ended()} while it was starting; the log above may say why.")
         if frame.type == "failed":
             raise StartupError(str(frame.header.get("reason")))
-        self._is_up = True
+        self.is_up = True
 
     async def ended(self) -> str:
         """Wait for its end. Returns how that was."""
@@ -248,15 +264,19 @@ class Worker:
             return f"was killed by signal {-status} ({signal.strsignal(-status)})"
         return f"ended with exit status {status}"
 
-    async def reload(self, fresh: Settings) -> bool | None:
-        """Have it take over these settings. Returns whether it has; None if it has ended meanwhile."""
-        self._lifeline.send(Frame({"type": "settings"}, pickle.dumps(fresh)))
+    async def reload(self, settings: Settings) -> bool | None:
+        """Have it, which listens, take over these settings. Returns whether it has; None if it ended meanwhile."""
+        self._lifeline.send(Frame({"type": "settings"}, pickle.dumps(settings)))
         frame = await self._lifeline.receive()
-        return None if frame is None else frame.type == "reloaded"
+        if frame is None:
+            return None
+        if frame.type == "reloaded":
+            self.settings = settings
+        return frame.type == "reloaded"
 
     def stop(self, number: signal.Signals) -> None:
         """Pass the signal on. Before it listens, a worker has no way to be interrupted without a traceback."""
-        self._send(number if self._is_up else signal.SIGTERM)
+        self._send(number if self.is_up else signal.SIGTERM)
 
     def kill(self) -> None:
         self._send(signal.SIGKILL)

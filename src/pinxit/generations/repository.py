@@ -352,8 +352,10 @@ def settle(
         if image.storage_key:
             images.insert(connection, image)
     end_attempts(connection, generation.id, AttemptStatus.SUCCEEDED, _ended_at(generation), loss_micros)
+    is_noted = record(connection, generation)
+    # The last, for it changes rows that other orders want, too.
     ledger.post(connection, generation.id, generation.cost_micros, now=_ended_at(generation))
-    return record(connection, generation)
+    return is_noted
 
 
 def fail(

@@ -62,7 +62,14 @@ _FIND = Prepared(select(ledger_accounts.c.id).where(_THIS))
 _HOLD_MORE = ledger_accounts.update().where(_THIS).values(held_micros=ledger_accounts.c.held_micros + _MICROS)
 _METER = Prepared(_HOLD_MORE)
 _RESERVE = Prepared(_HOLD_MORE.where(ledger_accounts.c.balance_micros - ledger_accounts.c.held_micros >= _MICROS))
-_GIVE_BACK = Prepared(ledger_accounts.update().where(_THIS).values(held_micros=ledger_accounts.c.held_micros - _MICROS))
+_END_HOLD = Prepared(
+    ledger_accounts.update()
+    .where(_THIS)
+    .values(
+        held_micros=ledger_accounts.c.held_micros - bindparam("given_back", type_=BigInteger),
+        balance_micros=ledger_accounts.c.balance_micros - _MICROS,
+    )
+)
 _MOVE = Prepared(
     ledger_accounts.update().where(_THIS).values(balance_micros=ledger_accounts.c.balance_micros + _MICROS)
 )
@@ -165,10 +172,6 @@ def hold(
     """
     _require_amount(micros, least=0)
     source = ensure(connection, Kind.CREDITS if billed else Kind.UNBILLED, account_id)
-    if micros:  # what is free waits for nobody: the row is hot
-        _reserve(connection, source, micros, billed=billed)
-    if api_key_id is not None and micros:
-        budgets.hold(connection, api_key_id, account_id, micros, spending_limits or {}, now=now)
     _INSERT_HOLD.run(
         connection,
         {
@@ -180,6 +183,11 @@ def hold(
             "api_key_id": api_key_id,
         },
     )
+    # The rows that others want come last, so that they are kept from them no longer than need be.
+    if micros:  # what is free waits for nobody
+        _reserve(connection, source, micros, billed=billed)
+    if api_key_id is not None and micros:
+        budgets.hold(connection, api_key_id, account_id, micros, spending_limits or {}, now=now)
 
 
 def _reserve(connection: Connection, source: str, micros: int, *, billed: bool) -> None:
@@ -191,44 +199,62 @@ def _reserve(connection: Connection, source: str, micros: int, *, billed: bool) 
 def post(connection: Connection, generation_id: str, micros: int, *, now: datetime) -> bool:
     """Charge an order, at most what was held. False if its hold is resolved already: nothing is charged twice."""
     _require_amount(micros, least=0)
-    held = _resolve(connection, generation_id, HoldStatus.POSTED, micros, now)
-    if held is None:
-        return False
-    source, _ = held
-    if micros:
-        revenue = ensure(connection, Kind.REVENUE)
-        _transfer(connection, TransferKind.POST, source, revenue, micros, generation_id=generation_id, now=now)
-    return True
+    return _resolve(connection, generation_id, HoldStatus.POSTED, micros, now)
 
 
 def void(connection: Connection, generation_id: str, *, now: datetime) -> bool:
     """Give back what was held; nothing is charged. False if the hold is resolved already."""
-    return _resolve(connection, generation_id, HoldStatus.VOIDED, 0, now) is not None
+    return _resolve(connection, generation_id, HoldStatus.VOIDED, 0, now)
 
 
-def _resolve(
-    connection: Connection, generation_id: str, status: HoldStatus, posted: int, now: datetime
-) -> tuple[str, int] | None:
-    """End the hold once: its ledger account and what was held, or None if it had ended before."""
+def _resolve(connection: Connection, generation_id: str, status: HoldStatus, posted: int, now: datetime) -> bool:
+    """End the hold once, and charge `posted` micro-dollars of it; False if it had ended before.
+
+    The rows that other orders want, too, come last, one statement each: they are kept from them until the commit.
+    """
     row = _FIND_HOLD.run(connection, {"of_order": generation_id}).fetchone()
     if row is None:
-        return None
+        return False
     source, held, found_status, api_key_id, held_at = row
     if found_status != HoldStatus.HELD.value:
-        return None
+        return False
     if posted > held:
         raise InvalidValue("More cannot be charged than was held.")
     end = {"of_order": generation_id, "status": status.value, "posted_micros": posted, "resolved_at": now}
     if _RESOLVE.run(connection, end).rowcount != 1:
-        return None
+        return False
+    revenue = ""
+    if posted:
+        revenue = ensure(connection, Kind.REVENUE)
+        _write_down(connection, TransferKind.POST, source, revenue, posted, generation_id=generation_id, now=now)
     if held:
-        _GIVE_BACK.run(connection, {"ledger_id": source, "micros": held})
+        _END_HOLD.run(connection, {"ledger_id": source, "given_back": held, "micros": posted})
     if api_key_id is not None and held:
         budgets.settle(connection, api_key_id, held, posted, held_at=from_micros(held_at))
-    return source, held
+    if posted:
+        _MOVE.run(connection, {"ledger_id": revenue, "micros": posted})
+    return True
 
 
 def _transfer(
+    connection: Connection,
+    kind: TransferKind,
+    source: str,
+    target: str,
+    micros: int,
+    *,
+    now: datetime,
+    reference: str | None = None,
+    id_: str | None = None,
+    note: str | None = None,
+) -> None:
+    """Take from one, give to the other, and write it down."""
+    _write_down(connection, kind, source, target, micros, now=now, reference=reference, id_=id_, note=note)
+    for ledger_account, change in sorted([(source, -micros), (target, micros)], key=_is_of_the_house):
+        _MOVE.run(connection, {"ledger_id": ledger_account, "micros": change})
+
+
+def _write_down(
     connection: Connection,
     kind: TransferKind,
     source: str,
@@ -241,7 +267,7 @@ def _transfer(
     id_: str | None = None,
     note: str | None = None,
 ) -> None:
-    """Take from one, give to the other, and write it down; the row is never changed again (a trigger sees to it)."""
+    """The row of a transfer, which is never changed again (a trigger sees to it). Raises Conflict."""
     try:
         _INSERT_TRANSFER.run(
             connection,
@@ -259,8 +285,6 @@ def _transfer(
         )
     except IntegrityError as error:
         raise Conflict("This transfer has been made already.", param="reference") from error
-    for ledger_account, change in sorted([(source, -micros), (target, micros)], key=_is_of_the_house):
-        _MOVE.run(connection, {"ledger_id": ledger_account, "micros": change})
 
 
 def _is_of_the_house(change: tuple[str, int]) -> bool:
