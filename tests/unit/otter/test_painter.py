@@ -238,10 +238,12 @@ async def test_closing_ends_the_orders_under_way(
 ) -> None:
     task = asyncio.create_task(all_events(backend.generate(make_order(num_inference_steps=50))))
     await network.arrival()
+    painter = backend._painter
+    assert painter is not None
     closing = asyncio.create_task(backend.close())
-    while backend._painter is not None:
+    while not painter._closing:
         await asyncio.sleep(0)
-    network.gate.release(2)
+    network.gate.release()
     await closing
     with pytest.raises(BackendUnavailable):
         await task
