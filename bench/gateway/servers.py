@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -54,7 +55,7 @@ def served() -> int:
     return int(json.loads(ask(f"http://127.0.0.1:{UPSTREAM_PORT}/stats")[1])["served"])
 
 
-class Server:
+class Server(ABC):
     """A server in a process of its own. `key`: what callers show it."""
 
     name = ""
@@ -68,13 +69,14 @@ class Server:
         self.start_seconds = 0.0
         self.idle_mebibytes: dict[str, float] = {}
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What starts it."""
 
     def environment(self) -> Mapping[str, str]:
         return {}
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - not all need anything
         """Write what it needs. Raises FileNotFoundError if the program is not there."""
 
     def url(self, name: str) -> str:
@@ -114,7 +116,7 @@ class Server:
         first, *rest = processes.tree(self.pid)
         self.idle_mebibytes = {"all": processes.resident_mebibytes(first, *rest)}
 
-    def tidy(self) -> None:
+    def tidy(self) -> None:  # noqa: B027 - not all leave anything
         """Between two measurements."""
 
     def stop(self) -> None:

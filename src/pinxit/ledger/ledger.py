@@ -139,9 +139,12 @@ def top_up(
     _require_amount(micros)
     credits_ = ensure(connection, Kind.CREDITS, account_id)
     funding = ensure(connection, Kind.FUNDING)
-    _transfer(
-        connection, TransferKind.TOP_UP, funding, credits_, micros, reference=reference, now=now, id_=id_, note=note
+    _write_down(
+        connection, TransferKind.TOP_UP, funding, credits_, micros, now=now, reference=reference, id_=id_, note=note
     )
+    _MOVE.run(connection, {"ledger_id": credits_, "micros": micros})
+    # Rows that every order changes come last: who holds one waits for nobody, so nobody waits in a circle.
+    _MOVE.run(connection, {"ledger_id": funding, "micros": -micros})
     audit.note(
         connection,
         origin,
@@ -236,24 +239,6 @@ def _resolve(connection: Connection, generation_id: str, status: HoldStatus, pos
     return True
 
 
-def _transfer(
-    connection: Connection,
-    kind: TransferKind,
-    source: str,
-    target: str,
-    micros: int,
-    *,
-    now: datetime,
-    reference: str | None = None,
-    id_: str | None = None,
-    note: str | None = None,
-) -> None:
-    """Take from one, give to the other, and write it down."""
-    _write_down(connection, kind, source, target, micros, now=now, reference=reference, id_=id_, note=note)
-    for ledger_account, change in sorted([(source, -micros), (target, micros)], key=_is_of_the_house):
-        _MOVE.run(connection, {"ledger_id": ledger_account, "micros": change})
-
-
 def _write_down(
     connection: Connection,
     kind: TransferKind,
@@ -285,11 +270,6 @@ def _write_down(
         )
     except IntegrityError as error:
         raise Conflict("This transfer has been made already.", param="reference") from error
-
-
-def _is_of_the_house(change: tuple[str, int]) -> bool:
-    """Rows that every order changes come last: who holds one waits for nobody, so nobody waits in a circle."""
-    return ":" not in change[0]
 
 
 def _require_amount(micros: int, *, least: int = 1) -> None:
