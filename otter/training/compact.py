@@ -6,7 +6,7 @@ many channels are DC-AE's way (arXiv:2410.10733). So the study's denoiser unders
 step on, and what it has learnt of words is kept. What is new in it begins as nothing: blocks that add zero, channels
 whose velocity is predicted as zero.
 
-The decoder begins as the study's, with pixels twice as fine to learn. Pixels and noise are as in `autoencoder256`.
+The decoder begins as the study's, with pixels twice as fine to learn. Pixels and noise are as in `autoencoder`.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import autoencoder
 from . import decoder as study_decoder
 from . import denoiser as study_denoiser
 from . import encoder as study_encoder
+from .autoencoder import unit
 from .decoder import Enlarge, Residual
-from .denoiser import LATENT_SIDE, LATENT_TOKENS, TEXT_TOKENS, TEXT_WIDTH, Block, plain_layer_norm
+from .denoiser import LATENT_SIDE, Block
+from .hourglass import TEXT_WIDTH, Hourglass, Shape
 
-SIDE = 256
-STRIDE = SIDE // LATENT_SIDE
 STUDY_CHANNELS = study_denoiser.LATENT_CHANNELS
 LATENT_CHANNELS = 2 * STUDY_CHANNELS
 
@@ -65,7 +66,7 @@ class Encoder(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         colours, alpha = F.avg_pool2d(pictures, 2).split([3, 1], 1)
-        return unit(self.net(torch.cat([on_white(colours, alpha), alpha], 1)).float())
+        return unit(self.net(torch.cat([on_white(colours, alpha), alpha], 1)).float(), groups=2)
 
 
 class Decoder(nn.Module):
@@ -111,40 +112,14 @@ class Decoder(nn.Module):
         return torch.cat([seen + alpha - 1, alpha], 1)
 
 
-class Autoencoder(nn.Module):
-    """Both halves, and the latents' mean and deviation by which the denoiser's are normalised."""
+class Autoencoder(autoencoder.Autoencoder):
+    """Latents of two groups, the study's channels and the new ones, each with unit mean square at every position."""
 
-    mean: Tensor
-    deviation: Tensor
-    stride = STRIDE
+    encoder: Encoder
+    decoder: Decoder
 
     def __init__(self) -> None:
-        super().__init__()
-        self.encoder = Encoder()
-        self.decoder = Decoder()
-        self.register_buffer("mean", torch.zeros(LATENT_CHANNELS))
-        self.register_buffer("deviation", torch.ones(LATENT_CHANNELS))
-
-    def forward(self, pictures: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures again, through latents with `noise` (B, 32, 8, 8) added; and those latents without it."""
-        latents = self.encoder(pictures)
-        return self.decoder(latents.to(noise.dtype) + noise), latents
-
-    def tokens(self, pictures: Tensor) -> Tensor:
-        """Normalised latents (B, 64, 32) as the denoiser knows them, rows from the top left."""
-        tokens = self.encoder(pictures).flatten(2).transpose(1, 2)
-        return (tokens - self.mean) / self.deviation
-
-    def pictures(self, tokens: Tensor) -> Tensor:
-        """Pictures (B, 4, 256, 256) of normalised latents (B, 64, 32)."""
-        latents = (tokens * self.deviation + self.mean).transpose(1, 2)
-        return self.decoder(unit(latents.reshape(-1, LATENT_CHANNELS, LATENT_SIDE, LATENT_SIDE)))
-
-    def noise_for(self, pictures: Tensor) -> Tensor:
-        """Noise for the latents of these pictures, of another strength for each."""
-        count, side = len(pictures), pictures.shape[-1] // STRIDE
-        strength = torch.rand(count, 1, 1, 1, device=pictures.device) * _LAST_NOISE
-        return strength * torch.randn(count, LATENT_CHANNELS, side, side, device=pictures.device)
+        super().__init__(Encoder(), Decoder(), LATENT_SIDE, LATENT_CHANNELS, _LAST_NOISE, groups=2)
 
     @classmethod
     def from_study(cls, tensors: Mapping[str, Tensor]) -> "Autoencoder":
@@ -210,12 +185,6 @@ def on_white(colours: Tensor, alpha: Tensor) -> Tensor:
     return colours - alpha + 1
 
 
-def unit(latents: Tensor) -> Tensor:
-    """Mean square 1 over the study's channels of each position, and over the new ones."""
-    halves = latents.unflatten(1, (2, STUDY_CHANNELS))
-    return (halves * torch.rsqrt(halves.pow(2).mean(2, keepdim=True) + 1e-6)).flatten(1, 2)
-
-
 class StudyLatents(nn.Module):
     """What the study's encoder makes of a picture: where the first 16 channels are to stay."""
 
@@ -226,95 +195,23 @@ class StudyLatents(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         colours, alpha = F.avg_pool2d(pictures, 2).split([3, 1], 1)
-        latents = self.net(on_white(colours, alpha)).float()
-        return latents * torch.rsqrt(latents.pow(2).mean(1, keepdim=True) + 1e-6)
+        return unit(self.net(on_white(colours, alpha)).float())
 
 
-class Denoiser(nn.Module):
-    """Predicts the velocity `noise − data` of latents on their way from noise to data.
-
-    The study's hourglass (see `denoiser`) with twice the channels, one more block at each end, and guidance among what
-    steers it.
+class Denoiser(Hourglass):
+    """The study's hourglass (see `denoiser`) with twice the channels, one more block at each end, and guidance
+    among what steers it.
     """
 
-    frequencies: Tensor
-    latent_shape = (LATENT_TOKENS, LATENT_CHANNELS)
-
     def __init__(self, width: int = 384, layers: int = 8, outer_width: int = 192, outer_layers: int = 2) -> None:
-        super().__init__()
-        self.width = width
-        self.outer_width = outer_width
-        heads, outer_heads = width // 64, outer_width // 64
-        self.enter = nn.Linear(LATENT_CHANNELS, outer_width)
-        self.outer_positions = nn.Parameter(torch.randn(1, LATENT_TOKENS, outer_width) * 0.02)
-        self.inner_positions = nn.Parameter(torch.randn(1, LATENT_TOKENS // 4, width) * 0.02)
-        self.first = nn.ModuleList(Block(outer_width, outer_heads) for _ in range(outer_layers))
-        self.merge = nn.Linear(4 * outer_width, width)
-        self.middle = nn.ModuleList(Block(width, heads, TEXT_WIDTH) for _ in range(layers))
-        self.split = nn.Linear(width, 4 * outer_width)
-        self.last = nn.ModuleList(Block(outer_width, outer_heads) for _ in range(outer_layers))
-        self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
-        self.guidance = nn.Sequential(nn.Linear(2, width), nn.SiLU(), nn.Linear(width, width))
-        self.pooled_text = nn.Linear(TEXT_WIDTH, width)
-        self.inner_modulation = nn.Linear(width, 6 * width)
-        self.outer_modulation = nn.Linear(width, 6 * outer_width)
-        self.final_modulation = nn.Linear(width, 2 * outer_width)
-        self.leave = nn.Linear(outer_width, LATENT_CHANNELS)
-        self.null_states = nn.Parameter(torch.zeros(1, 1, TEXT_WIDTH))
-        self.null_pooled = nn.Parameter(torch.zeros(1, TEXT_WIDTH))
-        for layer in (
-            self.guidance[2],
-            self.inner_modulation,
-            self.outer_modulation,
-            self.final_modulation,
-            self.leave,
-        ):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        super().__init__(
+            Shape(LATENT_SIDE, LATENT_CHANNELS, width, layers, outer_width, outer_layers),
+            outer_block=lambda: Block(outer_width, outer_width // 64),
+            inner_block=lambda: Block(width, width // 64, TEXT_WIDTH),
+        )
         for block in chain(self.first, self.middle, self.last):
             assert isinstance(block, Block)
             _add_nothing(block)
-        self.register_buffer("frequencies", study_denoiser.time_frequencies(), persistent=False)
-
-    def forward(
-        self, latents: Tensor, t: Tensor, guidance: Tensor, states: Tensor, pooled: Tensor, mask: Tensor
-    ) -> Tensor:
-        """Velocity (B, 64, 32) of `latents` (B, 64, 32), rows of the 8×8 grid from the top left.
-
-        `t` (B,) in 0..1, 1 is noise; `guidance` (B,) is 1 for the plain velocity, more for what guidance would make of
-        it, once that is distilled; `states` (B, 20, 384) and `pooled` (B, 384) come from the text encoder; `mask`
-        (B, 20) is 1 where there is a word piece and 0 where there is padding.
-        """
-        kind = self.enter.weight.dtype
-        text_bias = ((1 - mask) * study_denoiser.MASKED)[:, None, None, :].to(kind)
-        angles = t[:, None] * self.frequencies[None]
-        time = self.time(torch.cat([angles.cos(), angles.sin()], 1).to(kind))
-        wish = self.guidance(torch.stack([guidance - 1, guidance.log()], 1).to(kind))
-        steer = F.silu(time + wish + self.pooled_text(pooled.to(kind)))
-        inner = self.inner_modulation(steer).view(-1, 6, self.width)
-        outer = self.outer_modulation(steer).view(-1, 6, self.outer_width)
-
-        x = self.enter(latents.to(kind)) + self.outer_positions
-        for block in self.first:
-            x = block(x, outer)
-        skip = x
-        x = self.merge(study_denoiser.squares_to_tokens(x)) + self.inner_positions
-        text = states.to(kind)
-        for block in self.middle:
-            x = block(x, inner, text, text_bias)
-        x = study_denoiser.tokens_to_squares(self.split(plain_layer_norm(x))) + skip
-        for block in self.last:
-            x = block(x, outer)
-
-        scale, shift = study_denoiser.parts(self.final_modulation(steer).unsqueeze(1), 2, -1)
-        return self.leave(plain_layer_norm(x) * (1 + scale) + shift)
-
-    def without_text(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """States, pooled and mask of what it learnt to read when nothing is said."""
-        mask = torch.zeros(count, TEXT_TOKENS, device=self.null_pooled.device)
-        mask[:, 0] = 1
-        states = self.null_states.expand(count, TEXT_TOKENS, TEXT_WIDTH)
-        return states, self.null_pooled.expand(count, TEXT_WIDTH), mask
 
     @classmethod
     def from_study(cls, tensors: Mapping[str, Tensor]) -> "Denoiser":

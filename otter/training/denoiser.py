@@ -1,39 +1,28 @@
-"""The denoiser: a rectified-flow transformer in the shape of an hourglass.
+"""The denoiser of the feasibility study, with which the compact one begins.
 
-Latents are 8×8 positions of 16 channels. One block works on all 64 positions (width 192), then each square of 2×2
-becomes one token and eight blocks work on the 16 tokens (width 384), looking at the text; a last block works on the 64
-positions again, with what the first one left as a skip. Time and the pooled text steer every block (adaLN-single,
-PixArt-α, arXiv:2310.00426); the paths are straight from noise (t = 1) to data (t = 0) (rectified flow,
-arXiv:2209.03003).
-
-Sizes are plain numbers in `forward`, not read off tensors: the exported graph then has no arithmetic on shapes.
+Latents are 8×8 positions of 16 channels, 16 tokens in the middle. It is an `hourglass` with one block at each end and
+without guidance; the paths are straight from noise (t = 1) to data (t = 0) (rectified flow, arXiv:2209.03003).
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .hourglass import (
+    MASKED,
+    TEXT_WIDTH,
+    parts,
+    plain_layer_norm,
+    squares_to_tokens,
+    time_frequencies,
+    tokens_to_squares,
+)
+
 LATENT_SIDE = 8
 LATENT_CHANNELS = 16
 LATENT_TOKENS = LATENT_SIDE * LATENT_SIDE
-TEXT_TOKENS = 20
-TEXT_WIDTH = 384
-
-MASKED = -1e4
-"""What is added to the attention score of a token that is not there; small enough for half precision."""
-
-
-def plain_layer_norm(x: Tensor) -> Tensor:
-    """Layer norm without weights of its own: the modulation around it scales and shifts."""
-    return F.layer_norm(x, (int(x.shape[-1]),))
-
-
-def parts(x: Tensor, count: int, axis: int) -> tuple[Tensor, ...]:
-    """`count` equal parts along `axis`; unlike `chunk`, exported as one node."""
-    return x.split([int(x.shape[axis]) // count] * count, axis)
 
 
 class Attention(nn.Module):
@@ -125,32 +114,13 @@ class Denoiser(nn.Module):
         outer = self.outer_modulation(steer).view(-1, 6, self.outer_width)
 
         skip = self.first(self.enter(latents) + self.outer_positions, outer)
-        x = self.merge(squares_to_tokens(skip)) + self.inner_positions
+        x = self.merge(squares_to_tokens(skip, LATENT_SIDE)) + self.inner_positions
         for block in self.middle:
             x = block(x, inner, states, text_bias)
-        x = self.last(tokens_to_squares(self.split(plain_layer_norm(x))) + skip, outer)
+        x = self.last(tokens_to_squares(self.split(plain_layer_norm(x)), LATENT_SIDE) + skip, outer)
 
         scale, shift = parts(self.final_modulation(steer).unsqueeze(1), 2, -1)
         return self.leave(plain_layer_norm(x) * (1 + scale) + shift)
-
-
-def squares_to_tokens(x: Tensor) -> Tensor:
-    """Each square of 2×2 positions (B, 64, width) as one token (B, 16, 4 · width)."""
-    half, width = LATENT_SIDE // 2, int(x.shape[-1])
-    squares = x.view(-1, half, 2, half, 2, width).permute(0, 1, 3, 2, 4, 5)
-    return squares.reshape(-1, half * half, 4 * width)
-
-
-def tokens_to_squares(x: Tensor) -> Tensor:
-    """The way back: tokens (B, 16, 4 · width) as positions (B, 64, width)."""
-    half, width = LATENT_SIDE // 2, int(x.shape[-1]) // 4
-    squares = x.view(-1, half, half, 2, 2, width).permute(0, 1, 3, 2, 4, 5)
-    return squares.reshape(-1, LATENT_TOKENS, width)
-
-
-def time_frequencies() -> Tensor:
-    """(128,): by what the time is multiplied before its cosine and sine are taken."""
-    return 1000 * torch.exp(-math.log(1e4) * torch.arange(128) / 128)
 
 
 _STUDY_NAMES = {

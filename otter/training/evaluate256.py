@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .autoencoder256 import to_signed
+from .autoencoder import to_signed
 from .data import originals, raster
 from .data.captions import keywords_only, plural, with_article
 from .data.colour import COLOURS, shares

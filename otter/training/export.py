@@ -22,9 +22,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from . import quantise, text_encoder, vocabulary
-from .compact import LATENT_CHANNELS, SIDE, Autoencoder, Denoiser
-from .denoiser import LATENT_TOKENS, TEXT_TOKENS, TEXT_WIDTH
+from .autoencoder import SIDE, Autoencoder
+from .compact import LATENT_CHANNELS, Denoiser
+from .denoiser import LATENT_TOKENS
 from .families import FAMILIES, load_autoencoder
+from .hourglass import TEXT_TOKENS, TEXT_WIDTH
 from .learn import load_halves, weights_file
 
 OPSET = 17
@@ -203,7 +205,6 @@ def main() -> None:
         provenance["text encoder"] = _export_text(wishes)
     family = FAMILIES["compact"]
     autoencoder = load_autoencoder(wishes.models, family)
-    assert isinstance(autoencoder, Autoencoder)
     denoiser = Denoiser()
     load_halves(denoiser, weights_file(wishes.models, "denoiser"))
     write_null_text(denoiser, wishes.out / "null_text.npz")

@@ -10,11 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from . import autoencoder256, compact, denoiser256
+from .autoencoder import SIDE, Autoencoder
+from .hourglass import Hourglass
 from .learn import load_halves, weights_file
 from .shards import STEADY_TRAINING, TRAINING, Split
-
-Autoencoder = autoencoder256.Autoencoder | compact.Autoencoder
-Denoiser = denoiser256.Denoiser | compact.Denoiser
 
 _TIE = 0.5
 """How much it costs to leave the study's latents by one, squared, beside the error of the picture."""
@@ -37,8 +36,8 @@ class Family:
     """Parts of pictures that the autoencoder learns from are at least so many pixels wide."""
     autoencoder: Callable[[Path | None], Autoencoder]
     """Untrained, or as the study's weights in a folder begin it."""
-    denoiser: Callable[[Path | None], Denoiser]
-    smaller: Callable[[], Denoiser]
+    denoiser: Callable[[Path | None], Hourglass]
+    smaller: Callable[[], Hourglass]
     tie: Callable[[Path | None, torch.device], Tie]
     split: Split
     """The samples that it learns from."""
@@ -89,7 +88,7 @@ FAMILIES = {
     for family in (
         Family(
             "large",
-            autoencoder256.Autoencoder.stride,
+            SIDE // autoencoder256.LATENT_SIDE,
             0,
             lambda study: autoencoder256.Autoencoder(),
             lambda study: denoiser256.Denoiser(),
@@ -99,8 +98,8 @@ FAMILIES = {
         ),
         Family(
             "compact",
-            compact.STRIDE,
-            compact.SIDE,
+            SIDE // compact.LATENT_SIDE,
+            SIDE,
             _compact_autoencoder,
             _compact_denoiser,
             compact.smaller,

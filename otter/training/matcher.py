@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .autoencoder256 import to_signed
-from .denoiser256 import TEXT_WIDTH
+from .autoencoder import to_signed
+from .hourglass import TEXT_WIDTH
 from .learn import Clock, Log, Trainee, every_minutes, load_halves, weights_file
 from .shards import Resident
 from .text256 import Text

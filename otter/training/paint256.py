@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .autoencoder256 import to_bytes
+from .autoencoder import to_bytes
 from .families import Family, load_autoencoder
 from .learn import load_halves, weights_file
 from .text256 import Text

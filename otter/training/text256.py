@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pinxit_otter.wordpiece import WordPieces
 
-from .denoiser256 import TEXT_TOKENS
+from .hourglass import TEXT_TOKENS
 from .text_encoder import TextEncoder
 
 _MATRICES = ("query", "key", "value", "attention_out", "up", "down")

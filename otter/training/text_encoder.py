@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .denoiser import MASKED, TEXT_TOKENS, TEXT_WIDTH
+from .hourglass import MASKED, TEXT_TOKENS, TEXT_WIDTH
 
 _HEADS = 12
 _LAYERS = 6

@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import compact, shards
-from .autoencoder256 import Critic, reconstruction_loss, to_signed
-from .denoiser import TEXT_TOKENS, TEXT_WIDTH
-from .families import FAMILIES, Autoencoder, Denoiser, Family, load_autoencoder
+from .autoencoder import Autoencoder, Critic, reconstruction_loss, to_signed
+from .families import FAMILIES, Family, load_autoencoder
+from .hourglass import TEXT_TOKENS, TEXT_WIDTH, Hourglass
 from .learn import Clock, Log, Trainee, every_minutes, load_halves, weights_file
 from .matcher import train_matcher
 from .text256 import Text
@@ -87,7 +87,7 @@ class Workshop:
         """Where the family's weights and latents lie; samples, and the matching model, are everybody's."""
         return self.work / self.family.name
 
-    def denoiser(self) -> Denoiser:
+    def denoiser(self) -> Hourglass:
         return self.family.smaller() if self.proof else self.family.denoiser(self.study)
 
     def compiled(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -344,7 +344,7 @@ def train_denoiser(shop: Workshop, minutes: float, total: float | None) -> Log:
     return log
 
 
-def _sometimes_silent(model: Denoiser, words: Words, probability: float) -> Words:
+def _sometimes_silent(model: Hourglass, words: Words, probability: float) -> Words:
     """The words, but for some of the batch what stands for none."""
     silent = torch.rand(len(words[0]), device=words[0].device) < probability
     nothing = model.without_text(len(silent))

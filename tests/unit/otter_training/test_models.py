@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from otter.training import autoencoder256, compact, denoiser, denoiser256, encoder  # noqa: E402
-from otter.training.autoencoder256 import to_bytes, to_signed  # noqa: E402
+from otter.training.autoencoder import to_bytes, to_signed  # noqa: E402
 from otter.training.denoiser256 import Denoiser  # noqa: E402
 from otter.training.families import FAMILIES, Family  # noqa: E402
 from otter.training.learn import Clock, Progress, Trainee  # noqa: E402
