@@ -169,8 +169,8 @@ class Result:
 class Judge:
     """The matching model and what is measured with it."""
 
-    def __init__(self, work: Path, weights: Path, device: torch.device) -> None:
-        self.model = load_matcher(work).to(device)
+    def __init__(self, models: Path, weights: Path, device: torch.device) -> None:
+        self.model = load_matcher(models).to(device)
         self.text = Text(weights, device)
         self.device = device
 
@@ -520,11 +520,11 @@ def main() -> None:
     collection = originals.read(wishes.originals)
     drawn = raster.draw_all(collection, wishes.work / "pictures.npy", processes=2)
     family = FAMILIES[wishes.family]
-    painter = Painter(family, wishes.work / family.name, wishes.weights, device, wishes.distilled, wishes.proof)
+    models = wishes.work / family.name
+    painter = Painter(family, models, wishes.weights, device, wishes.distilled, wishes.proof)
     sheets(painter, wishes.out)
-    evaluation = Evaluation(
-        Planner(collection), drawn, painter, Judge(wishes.work, wishes.weights, device), wishes.amount
-    )
+    planner = Planner(collection, mix=family.split.mix)
+    evaluation = Evaluation(planner, drawn, painter, Judge(models, wishes.weights, device), wishes.amount)
     text = table(evaluation.run())
     (wishes.out / "evaluation.md").write_text(text, encoding="utf-8")
     print(text)

@@ -13,7 +13,7 @@ from . import autoencoder256, compact, denoiser256
 from .autoencoder import SIDE, Autoencoder
 from .hourglass import Hourglass
 from .learn import load_halves, weights_file
-from .shards import STEADY_TRAINING, TRAINING, Split
+from .shards import MATCHING_SPLIT, STEADY_MATCHING, STEADY_TRAINING, TRAINING, Split
 
 _TIE = 0.5
 """How much it costs to leave the study's latents by one, squared, beside the error of the picture."""
@@ -41,6 +41,8 @@ class Family:
     tie: Callable[[Path | None, torch.device], Tie]
     split: Split
     """The samples that it learns from."""
+    matching: Split
+    """Those from which the matching model learns to judge what it paints."""
 
 
 def load_autoencoder(models: Path, family: Family) -> Autoencoder:
@@ -95,6 +97,7 @@ FAMILIES = {
             denoiser256.smaller,
             _no_tie,
             TRAINING,
+            MATCHING_SPLIT,
         ),
         Family(
             "compact",
@@ -105,6 +108,7 @@ FAMILIES = {
             compact.smaller,
             _study_tie,
             STEADY_TRAINING,
+            STEADY_MATCHING,
         ),
     )
 }

@@ -85,7 +85,7 @@ class Matcher(nn.Module):
 
 
 def train_matcher(
-    work: Path,
+    models: Path,
     pictures: Resident,
     text: Text,
     batch: int,
@@ -95,7 +95,7 @@ def train_matcher(
     log_every: int,
 ) -> Log:
     """Bring pictures and captions of the same sample together, and no others."""
-    trainee = Trainee("matcher", Matcher(), work, pictures.device)
+    trainee = Trainee("matcher", Matcher(), models, pictures.device)
     clock, log, due = Clock(trainee.progress, minutes, total), Log("matcher", log_every), every_minutes(4)
     pictures.refresh(max(1, len(pictures.pictures) // 256))
     same = torch.arange(batch, device=pictures.device)
@@ -121,8 +121,8 @@ def train_matcher(
     return log
 
 
-def load_matcher(work: Path) -> Matcher:
-    """The averaged weights in `work`, for judging."""
+def load_matcher(models: Path) -> Matcher:
+    """The averaged weights in `models`, for judging."""
     model = Matcher()
-    load_halves(model, weights_file(work, "matcher"))
+    load_halves(model, weights_file(models, "matcher"))
     return model.eval().requires_grad_(False)

@@ -57,9 +57,9 @@ def send(originals: Path, wheels: Path, work: Path) -> list[tuple[str, Path]]:
 
 
 def collect(work: Path, names: Iterable[str]) -> list[tuple[str, Path]]:
-    """The averaged weights of these models in `work` and its families' folders, where there are any."""
+    """The averaged weights of these models in the families' folders of `work`, where there are any."""
     files = [f"{name}.{ending}" for name in names for ending in ("safetensors", "json")]
-    paths = [path for file in files for path in sorted((*work.glob(file), *work.glob(f"*/{file}")))]
+    paths = [path for file in files for path in sorted(work.glob(f"*/{file}"))]
     return [(str(path.relative_to(work)), path) for path in paths]
 
 

@@ -48,6 +48,7 @@ class Split:
 TRAINING = Split("training", 0, False)
 STEADY_TRAINING = Split("steady", 0, False, STEADY)
 MATCHING_SPLIT = Split("matching", MATCHING, True)
+STEADY_MATCHING = Split("steady-matching", MATCHING, True, STEADY)
 
 
 class _Painter:

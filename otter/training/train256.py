@@ -58,7 +58,7 @@ class Scale:
 
 SCALES = {
     "cuda": Scale(320_000, 40_000, 60_000, 96, 256, 768, 6e-4, 8e-4, 300, 200, 0.9995),
-    "cpu": Scale(24_000, 6_000, 6_000, 6, 128, 64, 8e-4, 5e-4, 100, 50, 0.999, 24),
+    "cpu": Scale(32_000, 16_000, 6_000, 6, 128, 64, 8e-4, 5e-4, 100, 50, 0.999, 24),
     "proof": Scale(512, 256, 512, 8, 64, 16, 1e-3, 2e-3, 5, 5, 0.9),
 }
 
@@ -84,7 +84,7 @@ class Workshop:
 
     @property
     def models(self) -> Path:
-        """Where the family's weights and latents lie; samples, and the matching model, are everybody's."""
+        """Where the family's weights and latents lie; samples are everybody's."""
         return self.work / self.family.name
 
     def denoiser(self) -> Hourglass:
@@ -97,7 +97,7 @@ class Workshop:
 
 def render(shop: Workshop, split: shards.Split) -> None:
     """Paint all samples of a split."""
-    samples = shop.scale.matching_samples if split is shards.MATCHING_SPLIT else shop.scale.samples
+    samples = shop.scale.matching_samples if split is shop.family.matching else shop.scale.samples
     shards.render(shop.originals, shop.weights / "vocab.txt", shop.work, split, samples, shop.processes)
 
 
@@ -401,10 +401,11 @@ def distil(shop: Workshop, minutes: float, total: float | None) -> Log:
 def matcher(shop: Workshop, minutes: float, total: float | None) -> Log:
     """The model that judges pictures by their captions; see `matcher`."""
     batch = {"cuda": 512, "cpu": 96}[shop.device.type] if not shop.proof else 16
-    room = min(shop.scale.matching_samples, shop.scale.resident)
-    pictures = shards.Resident(shop.work, shards.MATCHING_SPLIT, room, shop.device)
+    pictures = shards.Resident(shop.work, shop.family.matching, shop.scale.matching_samples, shop.device)
     text = Text(shop.weights, shop.device)
-    return train_matcher(shop.work, pictures, text, batch, minutes, total, shop.scale.warm_steps, shop.scale.log_every)
+    return train_matcher(
+        shop.models, pictures, text, batch, minutes, total, shop.scale.warm_steps, shop.scale.log_every
+    )
 
 
 _SHARES = {"autoencoder": 0.30, "denoiser": 0.50, "decoder": 0.08, "distil": 0.06, "matcher": 0.06}
@@ -474,7 +475,7 @@ def main() -> None:
         torch.set_num_threads(wishes.threads)
     if wishes.phase == "render":
         render(shop, shop.family.split)
-        render(shop, shards.MATCHING_SPLIT)
+        render(shop, shop.family.matching)
     elif wishes.phase == "latents":
         write_latents(shop)
     elif wishes.phase == "captions":
