@@ -95,7 +95,7 @@ def test_on_white_and_transparent_are_the_same_picture() -> None:
     laid = clear[..., :3] * alpha + 255 * (1 - alpha)
     assert np.abs(laid - array(enlarge(picture, Size(512, 512)))).mean() < 1
     assert (clear[0, 0] == 0).all()
-    assert tuple(clear[200, 256]) == (200, 30, 40, 255)
+    assert tuple(clear[340, 256]) == (200, 30, 40, 255)
 
 
 def test_colours_are_divided_by_alpha_again() -> None:

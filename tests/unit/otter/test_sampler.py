@@ -7,7 +7,7 @@ from pinxit_otter.sampler import noise, preview_steps, steps_from, time_at
 
 def test_a_seed_is_always_the_same_noise() -> None:
     first = noise(42)
-    assert first.shape == (64, 16)
+    assert first.shape == (64, 32)
     assert first.dtype == np.float32
     assert np.array_equal(first, noise(42))
     # A numpy that draws other numbers changes every picture: that must be noticed, and said in the changelog.
