@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
-from pinxit.backup.layout import BackupDamaged, Kind, Picture, sync_file
+from pinxit import durable
+from pinxit.backup.layout import BackupDamaged, Kind, Picture
 from pinxit.database.opening import sqlite_file
 from pinxit.errors import StartupError
 from pinxit.settings import Settings
@@ -61,9 +62,9 @@ def put_back(settings: Settings, source: Path) -> None:
     part = target.with_name(target.name + ".part")
     shutil.copyfile(source, part)
     part.chmod(0o640)
-    sync_file(part)
+    durable.sync(part)
     part.rename(target)
-    sync_file(target.parent)
+    durable.sync(target.parent)
 
 
 def require_empty(settings: Settings) -> None:
@@ -119,7 +120,7 @@ def _copy_sqlite(source: Path, target: Path, say: Say) -> Snapshot:
                 raise BackupDamaged(f"The database {source} is damaged, and so is its copy: {problem}.")
     except sqlite3.Error as error:
         raise StartupError(f"The database {source} cannot be copied: {error}.") from error
-    sync_file(target)
+    durable.sync(target)
     engine = create_engine(f"sqlite:///{target}")  # not as the server opens it: that would make a log beside it
     try:
         with engine.connect() as connection:
@@ -155,7 +156,7 @@ def _dump_postgres(url: str, target: Path) -> Snapshot:
     finally:
         engine.dispose()
     target.chmod(0o600)
-    sync_file(target)
+    durable.sync(target)
     return found
 
 

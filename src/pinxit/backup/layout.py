@@ -12,7 +12,6 @@ DESTINATION/
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pinxit import durable
 from pinxit.errors import StartupError
 
 FORMAT = 1
@@ -124,33 +124,11 @@ def _read_json(text: str) -> Any:
 def write_manifest(folder: Path, manifest: Manifest, pictures: list[Picture]) -> None:
     """All that is said about the files that lie in `folder` already; it is on the disk when this returns."""
     lines = "".join(json.dumps(asdict(picture), ensure_ascii=False) + "\n" for picture in pictures)
-    write_durably(folder / LIST, lines.encode())
-    write_durably(folder / MANIFEST, (json.dumps(asdict(manifest), indent=2) + "\n").encode())
+    durable.write(folder / LIST, lines.encode())
+    durable.write(folder / MANIFEST, (json.dumps(asdict(manifest), indent=2) + "\n").encode())
     sums = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in sorted(_files_in(folder)))
-    write_durably(folder / SUMS, sums.encode())
-    sync_folder(folder)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """A file for its owner's eyes only."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_file(path: Path) -> None:
-    """What was written to it by others is on the disk when this returns."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-sync_folder = sync_file
-"""Its names are safe then too (fsync(2))."""
+    durable.write(folder / SUMS, sums.encode())
+    durable.sync(folder)
 
 
 # --- proving ---

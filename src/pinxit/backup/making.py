@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pinxit import __version__
+from pinxit import __version__, durable
 from pinxit.backup import databases
 from pinxit.backup.layout import (
     BACKUPS,
@@ -24,8 +24,6 @@ from pinxit.backup.layout import (
     State,
     list_backups,
     list_pictures,
-    sync_folder,
-    write_durably,
     write_manifest,
 )
 from pinxit.database.opening import DATABASE_FILE
@@ -86,7 +84,7 @@ async def make(
         write_manifest(part, manifest, pictures)
         folder = part.with_suffix("")
         part.rename(folder)  # from here on it is there
-        sync_folder(folder.parent)
+        durable.sync(folder.parent)
         removed = 0 if keep is None else await _forget(destination, keep, pool)
     problems = tuple(f"The picture {each.id} is not in it: {copying.why[each.id]}" for each in pictures if _lacks(each))
     return Made(folder, manifest, copying.copied, removed, problems)
@@ -143,7 +141,7 @@ def _begin(destination: Path) -> Path:
     assert NAME.fullmatch(name)
     part = destination / BACKUPS / f"{name}{PART}"
     part.mkdir(parents=True, mode=0o700)
-    sync_folder(destination)
+    durable.sync(destination)
     return part
 
 
@@ -152,8 +150,8 @@ def _copy_files(data: Path, target: Path) -> None:
     target.mkdir(mode=0o700)
     for path in sorted(data.iterdir()):
         if path.is_file() and not _is_left_out(path.name):
-            write_durably(target / path.name, path.read_bytes())
-    sync_folder(target)
+            durable.write(target / path.name, path.read_bytes())
+    durable.sync(target)
 
 
 def _is_left_out(name: str) -> bool:

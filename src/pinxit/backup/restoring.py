@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
+from pinxit import durable
 from pinxit.backup import databases
 from pinxit.backup.layout import (
     BACKUPS,
@@ -25,8 +26,6 @@ from pinxit.backup.layout import (
     list_pictures,
     prove,
     read_manifest,
-    sync_folder,
-    write_durably,
 )
 from pinxit.backup.making import AT_ONCE, is_whole
 from pinxit.database.interface import Database
@@ -87,8 +86,8 @@ async def restore(
     """
     folder = settings.data_dir
     manifest = _read(backup, settings)
-    write_durably(folder / UNFINISHED, f"{backup}\n".encode())
-    sync_folder(folder)
+    durable.write(folder / UNFINISHED, f"{backup}\n".encode())
+    durable.sync(folder)
     try:
         _put_files(backup / FILES, folder)
         damaged = await _put_pictures(backup, pool_folder, pictures_folder, allow_damaged, say)
@@ -103,7 +102,7 @@ async def restore(
         _clear(folder)
         raise
     (folder / UNFINISHED).unlink()
-    sync_folder(folder)
+    durable.sync(folder)
     return Restored(backup, manifest, damaged)
 
 
@@ -138,7 +137,7 @@ def _clear(folder: Path) -> None:
 
 def _put_files(source: Path, folder: Path) -> None:
     for path in sorted(source.iterdir()) if source.is_dir() else ():
-        write_durably(folder / path.name, path.read_bytes())
+        durable.write(folder / path.name, path.read_bytes())
 
 
 async def _put_pictures(

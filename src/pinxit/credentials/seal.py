@@ -8,12 +8,12 @@ A ring may have several keys, of which the first seals and all open: so a key is
 """
 
 import base64
-import os
 import secrets
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from pinxit import durable
 from pinxit.errors import ConfigurationError, PinxitError, StartupError
 
 KEY_FILE = "credentials.key"
@@ -152,43 +152,13 @@ class Keys:
 
     def _write(self, keys: Sequence[bytes], *, is_first: bool = False) -> None:
         """Whole or not at all; of two processes that make the first one, one wins. Raises StartupError."""
-        part = self._own_file.with_name(f"{self._own_file.name}.{os.getpid()}.part")
         lines = "".join(f"{base64.b64encode(key).decode()}\n" for key in keys)
         try:
-            part.unlink(missing_ok=True)
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(lines)
-                file.flush()
-                os.fsync(file.fileno())
-            if is_first:
-                _put_first(part, self._own_file)
-            else:
-                part.replace(self._own_file)
-            _sync(self._own_file.parent)
+            durable.put(self._own_file, lines.encode(), unless_there=is_first)
         except OSError as error:
             raise StartupError(
                 f"The key of credentials {self._own_file} cannot be written: {error.strerror}."
             ) from error
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def _put_first(part: Path, file: Path) -> None:
-    """Unless it is there meanwhile."""
-    try:
-        os.link(part, file)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without hard links
-        part.replace(file)
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _content(file: Path) -> str:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
+from pinxit import durable
 from pinxit.errors import NotFound, StartupError, UrlExpired
 from pinxit.library.image import Image
 
@@ -23,7 +24,7 @@ def load_secret(path: Path) -> bytes:
     """The installation's own signing secret, made at the first start. Raises StartupError."""
     try:
         if not path.exists():
-            _make_secret(path)
+            durable.put(path, os.urandom(SECRET_BYTES), unless_there=True)
         secret = path.read_bytes()
     except OSError as error:
         raise StartupError(f"The signing secret {path} cannot be read or made: {error.strerror}.") from error
@@ -32,25 +33,6 @@ def load_secret(path: Path) -> bytes:
             f"The signing secret {path} is damaged: restore it, or delete it (signed URLs given out so far end)."
         )
     return secret
-
-
-def _make_secret(path: Path) -> None:
-    """Whole or not at all, whatever happens meanwhile; of two processes that make one, the first wins."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(SECRET_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(part, path)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without hard links
-            part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class ImageUrls:

@@ -1,9 +1,8 @@
 """Files on a local disk, durable and whole.
 
 A picture is written to `<name>.part`, fsynced, renamed, and its folder fsynced: after a crash there is the whole file
-or
-none (rename is atomic, and a new name is only safe once its folder is: fsync(2), "Calling fsync() does not necessarily
-ensure that the entry in the directory … has also reached disk").
+or none (rename is atomic, and a new name is only safe once its folder is: fsync(2), "Calling fsync() does not
+necessarily ensure that the entry in the directory … has also reached disk").
 """
 
 import asyncio
@@ -22,6 +21,7 @@ from typing import TypeVar
 
 import structlog
 
+from pinxit import durable
 from pinxit.errors import StorageUnavailable
 from pinxit.storage.interface import Storage, StoredFileMissing
 
@@ -100,7 +100,7 @@ def _write_durably(path: Path, data: bytes, is_read_soon: bool) -> None:
         finally:
             os.close(descriptor)
         part.rename(path)
-        _sync_folder(path.parent)
+        durable.sync(path.parent)
     except OSError:
         _delete(path)
         raise
@@ -156,15 +156,7 @@ def _make_durable_folder(folder: Path) -> None:
         return
     _make_durable_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.sync(folder.parent)
 
 
 def _read(path: Path) -> bytes:
