@@ -134,9 +134,10 @@ async def test_a_dry_run_is_no_stream(wire: Front):
 
 async def test_a_stream_sent_again_is_the_same_picture(wire: Front):
     headers = {"Idempotency-Key": "one"}
-    (first,) = events_of(await wire.generate(headers, stream=True))
-    (again,) = events_of(await wire.generate(headers, stream=True, partial_images=2))
+    answers = [await wire.generate(headers, stream=True, partial_images=count) for count in (0, 2)]
+    (first,), (again,) = map(events_of, answers)
     assert again == first
+    assert [answer.headers.get("idempotent-replayed") for answer in answers] == [None, "true"]
     answer = (await wire.generate(headers)).json()["data"][0]
     assert answer["url"] == first["url"]
 

@@ -362,12 +362,12 @@ class GenerationsEndpoint:
         )
         order.when_ended(on_end)
         if parsed.manner.is_stream:
-            await self._stream(scope, receive, send, caller, order, parsed, previews)
+            await self._stream(scope, receive, send, order, parsed, previews)
             return
         try:
             generation = await _answer_unless_gone(order, receive, parsed.manner.wait_seconds)
         except _NotYet:
-            await self._send_accepted(scope, send, caller, order, parsed)
+            await self._send_accepted(scope, send, order, parsed)
             return
         if generation is None:
             return
@@ -402,14 +402,12 @@ class GenerationsEndpoint:
         scope: Scope,
         receive: Receive,
         send: Send,
-        caller: Caller,
         order: Order,
         parsed: ParsedRequest,
         previews: Previews,
     ) -> None:
         """Events until the order ends. A client that hangs up wants no more."""
-        services = self._services
-        opened = await services.generations.get(caller, await order.opened())
+        opened = await order.seen()
         stream = self._stream_of(order, opened, parsed, previews, scope)
         headers = [found for found in _answer_headers(opened, _ignored(parsed, opened)) if found != JSON]
         sending = asyncio.ensure_future(stream.send(send, headers))
@@ -426,11 +424,9 @@ class GenerationsEndpoint:
             if is_cut:
                 await order.leave()
 
-    async def _send_accepted(
-        self, scope: Scope, send: Send, caller: Caller, order: Order, parsed: ParsedRequest
-    ) -> None:
+    async def _send_accepted(self, scope: Scope, send: Send, order: Order, parsed: ParsedRequest) -> None:
         """202: the order is in the database and is painted meanwhile."""
-        generation = await self._services.generations.get(caller, await order.opened())
+        generation = await order.seen()
         url = f"{base_url(scope, self._services.settings)}/v1/generations/{generation.id}"
         content = {
             "id": generation.id,

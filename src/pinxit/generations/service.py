@@ -847,6 +847,12 @@ class Order:
             await self.answer()
         return self._opened.result()
 
+    async def seen(self) -> Generation:
+        """The order as it is once it is opened: a new one, or what it repeats. Raises as `opened`."""
+        opened_id = await self.opened()
+        found = await self._service.get(self._commission.caller, opened_id)
+        return replace(found, is_replay=opened_id != self._commission.generation.id)
+
     async def abandon(self) -> None:
         """The client has left; an order that was never opened needs no note."""
         await asyncio.wait({self._opened})

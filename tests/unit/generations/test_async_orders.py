@@ -66,6 +66,13 @@ async def test_prefer_respond_async_is_the_same(held: Front, gate: asyncio.Event
     gate.set()
 
 
+async def test_an_order_for_later_that_is_sent_again_says_so(front: Front) -> None:
+    key = {"Idempotency-Key": "later"}
+    answers = [await front.generate(key, **{"async": True}) for _ in range(2)]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert [answer.headers.get("idempotent-replayed") for answer in answers] == [None, "true"]
+
+
 async def test_prefer_wait_is_for_a_while(held: Front, gate: asyncio.Event) -> None:
     answer = await held.generate({"Prefer": "wait=0"})
     assert answer.status_code == 202
