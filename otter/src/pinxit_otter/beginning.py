@@ -55,7 +55,7 @@ class Beginning:
         if self.part is None:
             return painted
         image = Image.frombytes(painted.mode, (painted.width, painted.height), painted.data)
-        whole = Image.composite(image, self.part.picture, self.part.shares)
+        whole = _blended(image, self.part.picture, self.part.shares)
         return Pixels(painted.width, painted.height, painted.mode, whole.tobytes())
 
 
@@ -81,6 +81,16 @@ def _as_asked(image: Image.Image, transparent: bool) -> Image.Image:
     if image.mode == "RGBA":
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image
+
+
+def _blended(painted: Image.Image, kept: Image.Image, shares: Image.Image) -> Image.Image:
+    """Both in the shares of the mask. Where there is alpha, colours count by it: those of clear pixels are not seen."""
+    if painted.mode != "RGBA":
+        return Image.composite(painted, kept, shares)
+    mixed = Image.composite(painted.convert("RGBa"), kept.convert("RGBa"), shares).convert("RGBA")
+    # Dividing by alpha again rounds: what is wholly the one or the other stays as it is.
+    either = Image.composite(painted, kept, shares.point(lambda share: 255 * (share == 255)))
+    return Image.composite(mixed, either, shares.point(lambda share: 255 * (0 < share < 255)))
 
 
 def _middle(image: Image.Image) -> Image.Image:

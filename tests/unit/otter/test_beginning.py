@@ -83,6 +83,17 @@ def test_what_is_transparent_stays_so_if_it_is_asked_for(make_order: MakeOrder) 
     assert np.array_equal(rows[:, 140:], painted[:, 140:])
 
 
+def test_what_is_clear_does_not_darken_what_is_painted_beside_it(make_order: MakeOrder) -> None:
+    clear, red = np.zeros((256, 256, 4), np.uint8), np.full((256, 256, 4), (200, 30, 40, 255), np.uint8)
+    mask = np.full((256, 256), 128, np.uint8)
+    order = make_order(images=(pixels(clear),), mask=pixels(mask), transparent=True)
+
+    whole = begin(order, lambda _: ENCODED).put_back(pixels(red))
+
+    colours = set(zip(*[iter(whole.data)] * 4, strict=True))
+    assert all(np.abs(np.subtract(colour, (200, 30, 40, 128))).max() <= 2 for colour in colours)
+
+
 def test_noise_comes_over_the_picture_as_time_says() -> None:
     beginning, over = Beginning(ENCODED, None), noise(1)
 
