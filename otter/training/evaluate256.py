@@ -219,7 +219,7 @@ class Evaluation:
         self.held_out = HeldOut.read()
         self.concepts = [
             concept
-            for concept in planner.collection.concepts.values()
+            for concept in planner.concepts
             if concept.group in ("animal", "food", "plant", "place", "activity", "object")
         ]
         self.names = [with_article(concept.name) for concept in self.concepts]
@@ -363,9 +363,7 @@ class Evaluation:
         return results
 
     def _recolourable_style(self, name: str, place: int) -> str:
-        key = self.planner.concept(name).key
-        styles = {one.style for one in self.planner.collection.originals if one.concept == key and one.recolourable}
-        return Dice(EVALUATION + place).one(sorted(styles))
+        return Dice(EVALUATION + place).one(self.planner.recolourable_styles(self.planner.concept(name)))
 
     def counts(self) -> list[Result]:
         plans, choices = [], []

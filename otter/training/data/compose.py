@@ -70,6 +70,8 @@ class Mix:
     grounds: Mapping[str, float]
     is_steady: bool
     """Things are in the middle or in one pattern, in one size and never mirrored."""
+    styles: frozenset[str] = frozenset()
+    """Pictures of these only; none named: of all."""
 
 
 VARIED = Mix(
@@ -80,11 +82,14 @@ VARIED = Mix(
 )
 STEADY = Mix(
     "steady",
-    {"single": 0.60, "coloured": 0.15, "count": 0.10, "pair": 0.12, "small": 0.02, "turned": 0.01},
+    {"single": 0.53, "coloured": 0.14, "count": 0.14, "pair": 0.17, "small": 0.02},
     {"none": 0.77, "plain": 0.08, "gradient": 0.01, "tile": 0.02, "disc": 0.02, "place": 0.10},
     is_steady=True,
+    styles=frozenset({"noto", "twemoji", "flat", "3d", "glossy"}),
 )
-"""For little computing: what things look like is learnt much sooner if it need not be learnt where they may be."""
+"""For little computing: what things look like is learnt much sooner if it need not be learnt where they may be, nor in
+styles that draw each thing in another way: the last three of these show the same drawings.
+"""
 
 _OUTLINED = 0.03
 _OUTLINE_PIXELS = 6
@@ -164,18 +169,31 @@ class Planner:
         self._by_concept: dict[str, list[int]] = defaultdict(list)
         self._by_style: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for place, original in enumerate(collection.originals):
+            if mix.styles and original.style not in mix.styles:
+                continue
             self._by_concept[original.concept].append(place)
             self._by_style[original.style][original.concept].append(place)
-        self._by_name = {name: key for key, concept in reversed(collection.concepts.items()) for name in concept.names}
-        self._by_name |= {concept.name: key for key, concept in collection.concepts.items()}
+        self._by_name = {name: concept.key for concept in reversed(self.concepts) for name in concept.names}
+        self._by_name |= {concept.name: concept.key for concept in self.concepts}
 
     def concept(self, name: str) -> Concept:
         """The concept of a name, which may be one of its other names. Raises KeyError."""
         return self.collection.concepts[self._by_name[name]]
 
+    @property
+    def concepts(self) -> list[Concept]:
+        """Those of which there is a picture."""
+        return [concept for key, concept in self.collection.concepts.items() if key in self._by_concept]
+
     def styles_of(self, concept: Concept) -> tuple[str, ...]:
         """The styles in which there is a picture of it."""
         return tuple(style for style, concepts in self._by_style.items() if concept.key in concepts)
+
+    def recolourable_styles(self, concept: Concept) -> list[str]:
+        """Those of its styles in which it can be painted in another colour."""
+        places = self._by_concept[concept.key]
+        originals = [self.collection.originals[place] for place in places]
+        return sorted({original.style for original in originals if original.recolourable})
 
     def plan(self, seed: int) -> Plan:
         """The sample of this seed. With `held_out`, the first of a few tries that shows none of it."""
@@ -208,9 +226,8 @@ class Planner:
     # --- one sample ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _concepts(self) -> tuple[list[str], list[float]]:
-        keys = list(self.collection.concepts)
-        return keys, [self._weight(self.collection.concepts[key]) for key in keys]
+    def _weighted_concepts(self) -> tuple[list[str], list[float]]:
+        return [concept.key for concept in self.concepts], [self._weight(concept) for concept in self.concepts]
 
     def _weight(self, concept: Concept) -> float:
         return _GROUP_WEIGHTS[concept.group] * _FAVOURITES.get(concept.name, 1.0)
@@ -218,7 +235,7 @@ class Planner:
     def _try(self, seed: int, dice: Dice) -> Plan:
         kind = dice.weighted(list(self.mix.kinds), list(self.mix.kinds.values()))
         arranging = MiddleDice() if self.mix.is_steady else dice
-        concept = self.collection.concepts[dice.weighted(*self._concepts)]
+        concept = self.collection.concepts[dice.weighted(*self._weighted_concepts)]
         place = dice.one(self._by_concept[concept.key])
         original = self.collection.originals[place]
         ground = _ground(dice, self.mix)
@@ -253,7 +270,7 @@ class Planner:
         others = self._by_style[original.style]
         second = first
         for _ in range(20):
-            second = self.collection.concepts[dice.weighted(*self._concepts)]
+            second = self.collection.concepts[dice.weighted(*self._weighted_concepts)]
             if second.key in others and second.group in _COUNTABLE and second.key != first.key:
                 break
         else:

@@ -63,8 +63,18 @@ def test_in_the_steady_mix_things_are_always_in_the_same_place(collection: Colle
             placed.setdefault(len(where), set()).add(where)
     assert set(placed) == {1, 2, 3, 4, 5, 6}
     assert all(len(places) == 1 for places in placed.values())
-    assert {plan.kind for plan in plans} >= {"single", "coloured", "count", "pair", "small", "turned"}
+    assert {plan.kind for plan in plans} == {"single", "coloured", "count", "pair", "small"}
+    assert {plan.style for plan in plans} <= compose.STEADY.styles
     assert not any(HELD_OUT.shows(plan.things, plan.style) for plan in plans)
+
+
+def test_a_mix_without_a_style_knows_nothing_that_only_that_style_shows(collection: Collection) -> None:
+    seen = tuple(one for one in collection.originals if (one.concept, one.style) != ("panda", "flat"))
+    mix = replace(compose.STEADY, styles=frozenset({"flat"}))
+    planner = Planner(replace(collection, originals=seen), None, mix)
+    assert {concept.key for concept in planner.concepts} == set(collection.concepts) - {"panda"}
+    with pytest.raises(KeyError):
+        planner.concept("panda")
 
 
 def test_every_kind_of_sample_and_ground_comes(plans: list[Plan]) -> None:
