@@ -22,7 +22,7 @@ from pinxit_otter.enlarge import enlarge
 from pinxit_otter.familiarity import KnownCaptions
 from pinxit_otter.network import Network, StepInput, Text
 from pinxit_otter.sampler import Latents, noise, preview_steps, steps_from, time_at
-from pinxit_otter.spec import LATENT_TOKENS, OTTER_1, STYLE_WORDS
+from pinxit_otter.spec import DEFAULT_STYLE, LATENT_TOKENS, OTTER_1, STYLE_WORDS
 
 MAX_UNTAKEN = 2
 """So many painted pictures wait for a slow caller; more stay latents (8 KiB) until he has taken one."""
@@ -43,6 +43,8 @@ class Work:
     deliver: Callable[[Message], None]
     sentence: tuple[int, ...]
     unwanted_sentence: tuple[int, ...] | None
+    input_tokens: int
+    """Word pieces of what the caller said."""
     guidance: float
     start: float
     """The time at which its pictures begin: 1, or the strength of an edit."""
@@ -152,8 +154,9 @@ class Painter:
         return Work(
             order=order,
             deliver=deliver,
-            sentence=pieces.sentence(order.prompt, STYLE_WORDS.get(order.style or "", "")),
+            sentence=pieces.sentence(order.prompt, STYLE_WORDS.get(_style_of(order), "")),
             unwanted_sentence=pieces.sentence(order.negative_prompt) if order.negative_prompt else None,
+            input_tokens=len(pieces.sentence(order.prompt, STYLE_WORDS.get(order.style or "", ""))) - 2,
             guidance=can.guidance_scale.default if order.guidance_scale is None else order.guidance_scale,
             start=start,
             steps=steps,
@@ -261,7 +264,7 @@ class Painter:
         work.deliver(PaintedImage(picture.index, work.order.seeds[picture.index], pixels))
         work.unpainted -= 1
         if work.unpainted == 0:
-            work.deliver(PaintUsage(len(work.sentence) - 2, LATENT_TOKENS * len(work.order.seeds)))
+            work.deliver(PaintUsage(work.input_tokens, LATENT_TOKENS * len(work.order.seeds)))
             self._end(work, None)
 
     def _show(self, work: Work, latents: Latents) -> Pixels:
@@ -292,6 +295,13 @@ class Painter:
             self._turns.remove(work)
         self._easel = [picture for picture in self._easel if picture.work is not work]
         self._finished = [picture for picture in self._finished if picture.work is not work]
+
+
+def _style_of(order: PaintOrder) -> str:
+    """An edit without one keeps to the manner of its picture."""
+    if order.style or order.images or "style" in order.prompt.lower():
+        return order.style or ""
+    return DEFAULT_STYLE
 
 
 def _held(picture: Picture, painted: Latents, time: float) -> Latents:

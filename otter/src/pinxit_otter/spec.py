@@ -18,13 +18,14 @@ STYLE_WORDS = MappingProxyType(
         "flat": ", flat style",
         "3d": ", 3d style",
         "glossy": ", glossy style",
-        "blob": ", blob style",
-        "emojione": ", emojione style",
-        "outlined": ", outlined style",
-        "fx": ", fx style",
     }
 )
 """`style` → the words the captions of the training pictures ended in."""
+
+DEFAULT_STYLE = "3d"
+"""Of a picture from noise if neither its order nor its prompt names one: asked for no manner of drawing, the model
+paints something between all that it knows.
+"""
 
 _SIZES = (
     Size(256, 256),

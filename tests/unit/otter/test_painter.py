@@ -210,6 +210,30 @@ async def test_a_text_is_encoded_once(backend: OtterBackend, network: FakeNetwor
     assert len(network.encoded) == 2
 
 
+@pytest.mark.parametrize(
+    ("prompt", "order", "read"),
+    [
+        ("a robot", {}, "a robot, 3d style"),
+        ("a robot", {"style": "flat"}, "a robot, flat style"),
+        ("a robot in Twemoji style", {}, "a robot in Twemoji style"),
+        ("a robot", {"images": (Pixels(256, 256, "RGB", bytes(3 * 256 * 256)),)}, "a robot"),
+    ],
+)
+async def test_what_is_not_to_be_in_a_style_is_in_the_usual_one(
+    backend: OtterBackend,
+    network: FakeNetwork,
+    make_order: MakeOrder,
+    prompt: str,
+    order: dict[str, object],
+    read: str,
+) -> None:
+    network.open_gate()
+    events = await all_events(backend.generate(make_order(prompt, **order)))
+    assert network.encoded == [network.word_pieces.sentence(read)]
+    said = f"{prompt}, {order['style']} style" if "style" in order else prompt
+    assert events[-1] == PaintUsage(len(network.word_pieces.sentence(said)) - 2, 64)
+
+
 async def test_what_goes_wrong_ends_the_orders_and_not_the_painter(
     backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder, caplog: pytest.LogCaptureFixture
 ) -> None:
