@@ -11,15 +11,15 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 PICTURES = [
-    ("a robot", 4),
-    ("a red apple", 2),
-    ("a sunflower", 1),
-    ("a hamburger", 1),
-    ("a friendly ghost", 1),
-    ("a rocket, 3d style", 1),
+    ("a green apple", 1),
+    ("a blue car", 1),
+    ("a pink cat", 1),
     ("a slice of pizza", 1),
-    ("a glass of red wine", 2),
-    ("a fox, flat style", 2),
+    ("a trophy", 1),
+    ("a castle", 1),
+    ("a purple octopus", 1),
+    ("an angry face, flat style", 1),
+    ("a birthday cake", 1),
     ("A cute baby sea otter", 2),
 ]
 COLUMNS, SIDE, CAPTION, MARGIN = 5, 256, 34, 8

@@ -299,9 +299,9 @@ class Painter:
 
 def _style_of(order: PaintOrder) -> str:
     """An edit without one keeps to the manner of its picture."""
-    if order.style or order.images or "style" in order.prompt.lower():
-        return order.style or ""
-    return DEFAULT_STYLE
+    if order.style is not None and order.style in STYLE_WORDS:
+        return order.style
+    return "" if order.images or "style" in order.prompt.lower() else DEFAULT_STYLE
 
 
 def _held(picture: Picture, painted: Latents, time: float) -> Latents:

@@ -77,5 +77,5 @@ OTTER_1 = ModelSpec(
     ),
     owned_by="pinxit",
     licence="Apache-2.0 (weights; training pictures: see MODEL_CARD.md)",
-    created=1795305600,
+    created=1795420800,
 )

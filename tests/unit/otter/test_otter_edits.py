@@ -68,7 +68,8 @@ async def test_edits_are_the_same_pictures_alone_and_among_strangers(
 
 async def test_all_the_way_without_a_mask_is_a_picture_from_noise(otter: OtterBackend, make_order: MakeOrder) -> None:
     image = await painted(otter, make_order, "a robot")
-    assert await paint(otter, make_order(images=(image,), strength=1.0)) == await paint(otter, make_order())
+    edited = await paint(otter, make_order(images=(image,), strength=1.0, style="3d"))
+    assert edited == await paint(otter, make_order(style="3d"))
 
 
 @pytest.mark.parametrize("transparent", [True, False])
