@@ -8,6 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pinxit_otter.spec import DEFAULT_STYLE, STYLE_WORDS
+
 from .autoencoder import to_bytes
 from .families import Family, load_autoencoder
 from .learn import load_halves, weights_file
@@ -43,7 +45,7 @@ class Painter:
     def _paint(
         self, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> npt.NDArray[np.uint8]:
-        said = self.text.read(captions)
+        said = self.text.read([_with_style(caption) for caption in captions])
         latents = torch.from_numpy(np.stack([noise(seed, self.denoiser.latent_shape) for seed in seeds])).to(
             self.device
         )
@@ -60,6 +62,11 @@ class Painter:
         wanted = self.denoiser(latents, t, plain, *said).float()
         unwanted = self.denoiser(latents, t, plain, *self.denoiser.without_text(len(t))).float()
         return unwanted + guidance * (wanted - unwanted)
+
+
+def _with_style(caption: str) -> str:
+    """In the style in which the server paints what names none."""
+    return caption if "style" in caption else caption + STYLE_WORDS[DEFAULT_STYLE]
 
 
 def noise(seed: int, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
