@@ -11,13 +11,13 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 PICTURES = [
-    ("a green apple", 1),
+    ("a hamburger", 3),
     ("a blue car", 1),
     ("a pink cat", 1),
     ("a slice of pizza", 1),
     ("a trophy", 1),
-    ("a castle", 1),
-    ("a purple octopus", 1),
+    ("a ghost", 1),
+    ("a green key", 1),
     ("an angry face, flat style", 1),
     ("a birthday cake", 1),
     ("A cute baby sea otter", 2),
@@ -50,7 +50,7 @@ def main() -> None:
             sheet.paste(paint(prompt, seed, Path(folder)), (left, top))
             middle = (left + SIDE / 2, top + SIDE + CAPTION / 2)
             draw.text(middle, prompt, fill=(70, 70, 70), font=font, anchor="mm")
-    sheet.quantize(160, dither=Image.Dither.NONE).save(Path(__file__).with_name("contact-sheet.png"), optimize=True)
+    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(Path(__file__).with_name("contact-sheet.png"), optimize=True)
 
 
 if __name__ == "__main__":

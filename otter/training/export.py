@@ -11,6 +11,7 @@ for comparison. Without `--emojibase` and `--emojilib` the text encoder and its 
 import argparse
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -216,6 +217,11 @@ def main() -> None:
         if path.exists():
             provenance[name] = _digest(path)
     write_manifest(wishes.out, wishes.created, provenance)
+    if wishes.full:
+        for name in ("text.onnx", "vocab.txt", "null_text.npz", "known.npz"):
+            if not (wishes.full / name).exists():
+                shutil.copy(wishes.out / name, wishes.full / name)
+        write_manifest(wishes.full, wishes.created, provenance)
 
 
 def _said_before(folder: Path) -> dict[str, str]:

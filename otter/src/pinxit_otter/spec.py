@@ -73,7 +73,7 @@ OTTER_1 = ModelSpec(
         edits=True,
         mask=True,
         max_images=1,
-        strength=Range(0.05, 1.0, 0.7),
+        strength=Range(0.05, 1.0, 0.8),
     ),
     owned_by="pinxit",
     licence="Apache-2.0 (weights; training pictures: see MODEL_CARD.md)",
