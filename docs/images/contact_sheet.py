@@ -50,7 +50,9 @@ def main() -> None:
             sheet.paste(paint(prompt, seed, Path(folder)), (left, top))
             middle = (left + SIDE / 2, top + SIDE + CAPTION / 2)
             draw.text(middle, prompt, fill=(70, 70, 70), font=font, anchor="mm")
-    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(Path(__file__).with_name("contact-sheet.png"), optimize=True)
+    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(
+        Path(__file__).with_name("contact-sheet.png"), optimize=True
+    )
 
 
 if __name__ == "__main__":
