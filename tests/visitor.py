@@ -46,16 +46,26 @@ class Visitor:
 
     async def paint(self, headers: dict[str, str] | None = None, /, **body: Any) -> httpx2.Response:
         """Order a picture as the playground does."""
-        own = {"origin": BASE_URL, "x-csrf-token": await self.csrf()}
+        return await self.http.send(await self.painting(headers, **body))
+
+    async def painting(self, headers: dict[str, str] | None = None, /, **body: Any) -> httpx2.Request:
         body = {"prompt": "a lighthouse", "size": "256x256", **body}
-        return await self.http.post("/console/playground/generations", json=body, headers={**own, **(headers or {})})
+        return self.http.build_request(
+            "POST", "/console/playground/generations", json=body, headers={**await self._own(), **(headers or {})}
+        )
 
     async def edit(self, picture: bytes, headers: dict[str, str] | None = None, /, **fields: str) -> httpx2.Response:
         """Order a picture from a picture as the playground does."""
-        own = {"origin": BASE_URL, "x-csrf-token": await self.csrf(), **(headers or {})}
+        return await self.http.send(await self.editing(picture, headers, **fields))
+
+    async def editing(self, picture: bytes, headers: dict[str, str] | None = None, /, **fields: str) -> httpx2.Request:
         fields = {"prompt": "a lighthouse", "size": "256x256", **fields}
-        files = {"image": ("picture.png", picture)}
-        return await self.http.post("/console/playground/edits", data=fields, files=files, headers=own)
+        files, headers = {"image": ("picture.png", picture)}, {**await self._own(), **(headers or {})}
+        return self.http.build_request("POST", "/console/playground/edits", data=fields, files=files, headers=headers)
+
+    async def _own(self) -> dict[str, str]:
+        """The headers of the playground's own requests."""
+        return {"origin": BASE_URL, "x-csrf-token": await self.csrf()}
 
     async def sign_in(self, name: str, password: str = PASSWORD, **fields: Any) -> httpx2.Response:
         return await self.post("/console/sign-in", name=name, password=password, **fields)

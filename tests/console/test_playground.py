@@ -8,11 +8,12 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from PIL import Image
 
 from asgi import scope_of
-from front import BASE_URL, Front, MakeFront
+from front import Front, MakeFront
 from pinxit.accounts.user import Role
 from pinxit.backends.interface import Familiarity
 from pinxit.console import rendering
@@ -129,12 +130,12 @@ def progress_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(data) for data in re.findall(r"^event: pinxit.progress\ndata: (.+)$", text, re.MULTILINE)]
 
 
-async def look_on(visitor: Visitor, at: bytes, then: asyncio.Event, *, leaves: bool = False, **body: Any) -> str:
+async def look_on(
+    visitor: Visitor, request: httpx2.Request, at: bytes, then: asyncio.Event, *, leaves: bool = False
+) -> str:
     """The events of an order as its browser reads them; at the first that has `at` in it, `then` is set."""
-    headers = {"origin": BASE_URL, "x-csrf-token": await visitor.csrf(), "cookie": f"pinxit_session={visitor.session}"}
-    headers |= {"content-type": "application/json", "host": BASE_URL.removeprefix("http://")}
-    request = json.dumps({"prompt": "a lighthouse", "size": "256x256", "stream": True, **body}).encode()
-    waiting, read = [{"type": "http.request", "body": request, "more_body": False}], []
+    waiting: list[Any] = [{"type": "http.request", "body": await request.aread(), "more_body": False}]
+    read: list[bytes] = []
 
     async def receive() -> Any:
         if waiting:
@@ -147,16 +148,18 @@ async def look_on(visitor: Visitor, at: bytes, then: asyncio.Event, *, leaves: b
         if at in read[-1]:
             then.set()
 
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
     async with asyncio.timeout(10):
-        await visitor.front.app(scope_of("POST", b"/console/playground/generations", encoded), receive, send)
+        await visitor.front.app(scope_of("POST", request.url.raw_path, headers), receive, send)
     return b"".join(read).decode()
 
 
 async def test_a_stream_says_how_far_each_picture_is(make_front: MakeFront):
     gate = asyncio.Event()
     front = await make_front(FakeBackend(gates={3: gate}))
-    told = progress_of(await look_on(await visitor_as(front, "ada"), b'"done":[2,0]', gate, n=2, quality="medium"))
+    visitor = await visitor_as(front, "ada")
+    request = await visitor.painting(stream=True, n=2, quality="medium")
+    told = progress_of(await look_on(visitor, request, b'"done":[2,0]', gate))
     assert {each["steps"] for each in told} == {4}
     assert {each["status"] for each in told} <= {"queued", "in_progress"}
     sums = [sum(each["done"]) for each in told]
@@ -168,7 +171,7 @@ async def test_one_s_place_in_the_queue_is_told(make_front: MakeFront):
     front = await make_front(FakeBackend(gates={1: gate}), max_painting_generations=1)
     first = asyncio.create_task(front.generate())
     visitor = await visitor_as(front, "ada")
-    await look_on(visitor, b'"status":"queued","queue_position":1', gate)
+    await look_on(visitor, await visitor.painting(stream=True), b'"status":"queued","queue_position":1', gate)
     await first
 
 
@@ -217,7 +220,8 @@ async def test_giving_up(make_front: MakeFront):
 async def test_who_hangs_up_gives_up(make_front: MakeFront):
     """The stream follows its own order, which must not keep it alive."""
     front = await make_front(FakeBackend(gates={2: asyncio.Event()}))
-    await look_on(await visitor_as(front, "ada"), b'"done":[1]', asyncio.Event(), leaves=True)
+    visitor = await visitor_as(front, "ada")
+    await look_on(visitor, await visitor.painting(stream=True), b'"done":[1]', asyncio.Event(), leaves=True)
     (order,) = await front.rows(generations)
     caller = local_caller(order.account_id)
     async with asyncio.timeout(10):
@@ -235,10 +239,12 @@ def png(side: int = 64, colour: str = "red") -> bytes:
     return data.getvalue()
 
 
-async def test_an_edit_is_the_api_s(front: Front):
+async def test_an_edit_is_the_api_s(make_front: MakeFront):
+    gate = asyncio.Event()
+    front = await make_front(FakeBackend(gates={2: gate}))
     visitor = await visitor_as(front, "ada")
-    answer = await visitor.edit(png(), stream="true", partial_images="1", strength="0.5")
-    names = re.findall(r"^event: (.+)$", answer.text, re.MULTILINE)
+    request = await visitor.editing(png(), stream="true", partial_images="1", strength="0.5")
+    names = re.findall(r"^event: (.+)$", await look_on(visitor, request, b'"done":[1]', gate), re.MULTILINE)
     assert names[-1] == "image_edit.completed"
     assert {"image_edit.partial_image", "pinxit.progress"} <= set(names)
     (order,) = front.backend.orders

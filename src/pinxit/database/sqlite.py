@@ -9,6 +9,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 MAX_UNITS_PER_COMMIT = 256
 READERS = 4
 BUSY_TIMEOUT_SECONDS = 5
+_BETWEEN_TRIES_SECONDS = 0.01
 
 _SAVEPOINT, _RELEASE = Prepared(text("SAVEPOINT unit")), Prepared(text("RELEASE unit"))
 
@@ -60,12 +62,32 @@ def open_engine(path: Path, *, read_only: bool = False) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+        use_write_ahead_log(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
             connection.execute(f"PRAGMA {pragma}")
         if read_only:
             connection.execute("PRAGMA query_only=ON")
 
     return engine
+
+
+def use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Change the file's journal, if it is not changed yet. Raises sqlite3.OperationalError if others stay in the way.
+
+    Of several connections that do so to a new file at once, SQLite answers some SQLITE_BUSY without the usual wait:
+    two that each wait for the other's lock would wait for ever (https://www.sqlite.org/c3ref/busy_handler.html).
+    Whoever tries again finds it done.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_BETWEEN_TRIES_SECONDS)
+        else:
+            return
 
 
 def is_fatal(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
 from pinxit.database.interface import CommitUnknown
-from pinxit.database.sqlite import MAX_UNITS_PER_COMMIT, SqliteDatabase, open_database
+from pinxit.database.sqlite import MAX_UNITS_PER_COMMIT, SqliteDatabase, open_database, use_write_ahead_log
 from pinxit.database.tables import accounts
 from pinxit.errors import StartupError, StorageUnavailable
 
@@ -256,6 +257,25 @@ async def test_a_database_that_others_have_locked_is_unavailable_and_comes_back(
     other.execute("ROLLBACK")
     other.close()
     assert await database.write(add("a")) == "a"
+
+
+def test_a_new_file_s_journal_is_tried_again_when_sqlite_does_not_wait(path: Path):
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE things (name TEXT)")
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM things").fetchall()  # whoever reads is in the way of the change
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    tried = threading.Semaphore(0)
+    connection.set_trace_callback(lambda _: tried.release())
+    with ThreadPoolExecutor(1) as thread:
+        changed = thread.submit(use_write_ahead_log, connection)
+        assert tried.acquire(timeout=5)
+        assert tried.acquire(timeout=5)
+        other.execute("ROLLBACK")
+        changed.result(5)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    for each in (other, connection):
+        each.close()
 
 
 async def test_a_unit_that_closes_its_connection_harms_no_later_one(database: SqliteDatabase):
