@@ -521,7 +521,7 @@ def main() -> None:
     models = wishes.work / family.name
     painter = Painter(family, models, wishes.weights, device, wishes.distilled, wishes.proof)
     sheets(painter, wishes.out)
-    planner = Planner(collection, mix=family.split.mix)
+    planner = Planner(collection, mix=family.matching.mix)
     evaluation = Evaluation(planner, drawn, painter, Judge(models, wishes.weights, device), wishes.amount)
     text = table(evaluation.run())
     (wishes.out / "evaluation.md").write_text(text, encoding="utf-8")

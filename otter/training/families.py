@@ -13,7 +13,7 @@ from . import autoencoder256, compact, denoiser256
 from .autoencoder import SIDE, Autoencoder
 from .hourglass import Hourglass
 from .learn import load_halves, weights_file
-from .shards import MATCHING_SPLIT, STEADY_MATCHING, STEADY_TRAINING, TRAINING, Split
+from .shards import LAYERED_TRAINING, MATCHING_SPLIT, STEADY_MATCHING, TRAINING, Split
 
 _TIE = 0.5
 """How much it costs to leave the study's latents by one, squared, beside the error of the picture."""
@@ -107,7 +107,7 @@ FAMILIES = {
             _compact_denoiser,
             compact.smaller,
             _study_tie,
-            STEADY_TRAINING,
+            LAYERED_TRAINING,
             STEADY_MATCHING,
         ),
     )

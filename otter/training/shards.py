@@ -22,7 +22,7 @@ from torch import Tensor
 from pinxit_otter.wordpiece import TEXT_TOKENS, WordPieces
 
 from .data import originals
-from .data.compose import CAPTIONS, STEADY, VARIED, HeldOut, Mix, Planner, paint
+from .data.compose import CAPTIONS, LAYERED, STEADY, VARIED, HeldOut, Mix, Planner, paint
 from .data.raster import SIDE, draw_all
 
 SHARD = 256
@@ -46,7 +46,7 @@ class Split:
 
 
 TRAINING = Split("training", 0, False)
-STEADY_TRAINING = Split("steady", 0, False, STEADY)
+LAYERED_TRAINING = Split("layered", 0, False, LAYERED)
 MATCHING_SPLIT = Split("matching", MATCHING, True)
 STEADY_MATCHING = Split("steady-matching", MATCHING, True, STEADY)
 

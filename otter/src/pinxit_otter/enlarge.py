@@ -6,6 +6,7 @@ from PIL import Image, ImageFilter
 
 from pinxit.images.pixels import Pixels
 from pinxit.images.size import Size
+from pinxit_otter.spec import NATIVE_SIDE
 
 Picture = npt.NDArray[np.uint8]
 """(height, width, 4), RGBA with red, green and blue multiplied by alpha; or (height, width, 3), RGB."""
@@ -49,28 +50,31 @@ def enlarge(picture: Picture, size: Size, *, transparent: bool = False) -> Pixel
     On white (RGB), or `transparent` as it was painted (RGBA). Lanczos (a = 3), with an unsharp mask where it enlarges.
     """
     seen = picture if transparent else on_white(picture)
-    square = _resized(seen, min(size.width, size.height))
+    square = resized(seen, min(size.width, size.height))
+    if size.width == size.height:
+        return as_pixels(square)
+    seen = resized(seen, min(len(seen), NATIVE_SIDE))
     if size.width > size.height:
         return as_pixels(_widen(seen, square, size.width))
-    if size.height > size.width:
-        upright = _widen(seen.transpose(1, 0, 2), square.transpose(1, 0, 2), size.height)
-        return as_pixels(np.ascontiguousarray(upright.transpose(1, 0, 2)))
-    return as_pixels(square)
+    upright = _widen(seen.transpose(1, 0, 2), square.transpose(1, 0, 2), size.height)
+    return as_pixels(np.ascontiguousarray(upright.transpose(1, 0, 2)))
 
 
-def _resized(picture: Picture, side: int) -> Picture:
-    if side == len(picture):
-        return picture
+def resized(picture: Picture, height: int, width: int | None = None) -> Picture:
+    """The picture in another size, square if no width is given."""
+    width = height if width is None else width
+    if (height, width) == picture.shape[:2]:
+        return picture.copy()
     mode = "RGBa" if picture.shape[2] == 4 else "RGB"
     image = Image.frombytes(mode, picture.shape[1::-1], picture.tobytes())
-    resized = image.resize((side, side), Image.Resampling.LANCZOS)
-    if side > len(picture):
-        resized = resized.filter(_SHARPEN)
-    square = np.array(resized)
+    changed = image.resize((width, height), Image.Resampling.LANCZOS)
+    if height > picture.shape[0]:
+        changed = changed.filter(_SHARPEN)
+    pixels = np.array(changed)
     if mode == "RGBa":
         # Both filters overshoot at edges; a colour above its alpha would be none.
-        np.minimum(square[..., :3], square[..., 3:], out=square[..., :3])
-    return square
+        np.minimum(pixels[..., :3], pixels[..., 3:], out=pixels[..., :3])
+    return pixels
 
 
 def _widen(picture: Picture, square: Picture, width: int) -> Picture:

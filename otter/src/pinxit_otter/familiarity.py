@@ -14,10 +14,8 @@ import numpy as np
 
 from pinxit.backends.interface import Familiarity
 from pinxit_otter.network import Floats, Text
+from pinxit_otter.spec import KNOWN_FROM
 from pinxit_otter.wordpiece import WordPieces
-
-KNOWN_FROM = 0.6
-"""The least cosine at which a prompt counts as known; how it was chosen is in MODEL_CARD.md."""
 
 _ABOUT_THE_PICTURE_TEXT = """
     a an the of on in with and or for to is are there here it that this . , ! ? : ; -

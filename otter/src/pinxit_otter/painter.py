@@ -1,8 +1,9 @@
 """The painter: one thread that takes all orders' pictures through their steps together.
 
-Before each step it looks who is there: pictures of new orders join, pictures of cancelled orders have left. Up to
-`max_batch` pictures are on the easel at once, each at its own time. A free place goes to the orders in turn, one
-picture each, first come first served, so that an order of ten does not keep an order of one waiting for all its ten.
+A picture is painted on one sheet, or on several, one for each part of its scene, which are laid over one another when
+all are done. Before each step the painter looks who is there: sheets of new orders join, those of cancelled orders have
+left. Up to `max_batch` sheets are on the easel at once, each at its own time. A free place goes to the orders in turn,
+one sheet each, first come first served, so that an order of ten does not keep an order of one waiting for all its ten.
 """
 
 import logging
@@ -10,7 +11,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,11 +19,15 @@ from pinxit.backends.interface import PaintedImage, PaintEvent, PaintOrder, Pain
 from pinxit.errors import BackendError, BackendUnavailable, PinxitError
 from pinxit.images.pixels import Pixels
 from pinxit_otter.beginning import Beginning, begin
+from pinxit_otter.enlarge import Picture as PaintedPicture
 from pinxit_otter.enlarge import enlarge
 from pinxit_otter.familiarity import KnownCaptions
+from pinxit_otter.layers import compose
 from pinxit_otter.network import Network, StepInput, Text
 from pinxit_otter.sampler import Latents, noise, preview_steps, steps_from, time_at
+from pinxit_otter.scene import Scene, SceneReader
 from pinxit_otter.spec import DEFAULT_STYLE, LATENT_TOKENS, OTTER_1, STYLE_WORDS
+from pinxit_otter.wordpiece import WordPieces
 
 MAX_UNTAKEN = 2
 """So many painted pictures wait for a slow caller; more stay latents (8 KiB) until he has taken one."""
@@ -35,14 +40,22 @@ Message = PaintEvent | PinxitError | None
 """What an order's owner hears: events, or the error that ended it, or None when all is done."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an order asks for: its scene, and a text for each of its parts."""
+
+    scene: Scene
+    wanted: tuple[Text, ...]
+    unwanted: Text
+
+
 @dataclass(eq=False, slots=True)
 class Work:
     """An order in the painter's hands."""
 
     order: PaintOrder
     deliver: Callable[[Message], None]
-    sentence: tuple[int, ...]
-    unwanted_sentence: tuple[int, ...] | None
+    style_words: str
     input_tokens: int
     """Word pieces of what the caller said."""
     guidance: float
@@ -51,22 +64,39 @@ class Work:
     steps: int
     """From there to the end."""
     previews_after: frozenset[int]
-    unstarted: deque[int]
     unpainted: int
     untaken: int = 0
-    texts: tuple[Text, Text] | None = None
+    reading: Reading | None = None
+    """Once it has been read, before its first sheet begins."""
+    unstarted: "deque[Sheet]" = field(default_factory=deque)
     beginning: Beginning | None = None
     """Of an edit, once its first picture has begun."""
 
 
 @dataclass(eq=False, slots=True)
 class Picture:
-    """One picture on its way, `done` of its `steps` behind it."""
+    """One picture on its way; all its sheets have `done` of its `steps` behind them."""
 
     work: Work
     index: int
+    sheets: "list[Sheet]" = field(default_factory=list)
+    done: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Sheet:
+    """One part of a picture on its way, `done` of its `steps` behind it."""
+
+    picture: Picture
+    part: int
     latents: Latents | None = None
     done: int = 0
+    end: Latents | None = None
+    """Where a straight line led at its latest preview."""
+
+    @property
+    def work(self) -> Work:
+        return self.picture.work
 
     @property
     def time(self) -> float:
@@ -74,7 +104,7 @@ class Picture:
 
     @property
     def noise(self) -> Latents:
-        return noise(self.work.order.seeds[self.index])
+        return noise(self.work.order.seeds[self.picture.index], self.part)
 
 
 class Painter:
@@ -84,16 +114,18 @@ class Painter:
     """
 
     def __init__(self, network: Network, max_batch: int, known: KnownCaptions | None = None) -> None:
-        """`known`: by which each order is told how near its prompt is; None: it is not told."""
+        """`known`: by which each order is told how near its prompt is, and prompts are read in parts; None: neither."""
         self.max_batch = max_batch
         self._network = network
         self._known = known
+        self._reader = None if known is None else SceneReader(known.captions, self._likeness)
+        self._pieces = network.word_pieces
         self._texts: OrderedDict[tuple[int, ...], Text] = OrderedDict()
         self._wake = threading.Condition()
         self._closing = False
         self._orders: dict[Work, None] = {}
         self._turns: deque[Work] = deque()
-        self._easel: list[Picture] = []
+        self._easel: list[Sheet] = []
         self._finished: list[Picture] = []
         self._thread = threading.Thread(target=self._run, name="otter-painter", daemon=True)
 
@@ -121,7 +153,7 @@ class Painter:
         Returns it, and how many orders are before it, or 0 if it need not wait. `deliver` is called in the painter's
         thread and must not block. Raises BackendUnavailable while closing.
         """
-        work = self._read(order, deliver)
+        work = _work(self._network.word_pieces, order, deliver)
         with self._wake:
             if self._closing:
                 raise BackendUnavailable
@@ -143,28 +175,6 @@ class Painter:
             work.untaken -= 1
             self._wake.notify()
 
-    def _read(self, order: PaintOrder, deliver: Callable[[Message], None]) -> Work:
-        pieces = self._network.word_pieces
-        can = OTTER_1.capabilities
-        assert can.guidance_scale is not None
-        assert can.strength is not None
-        strength = can.strength.default if order.strength is None else order.strength
-        start = strength if order.images else 1.0
-        steps = steps_from(start, order.num_inference_steps)
-        return Work(
-            order=order,
-            deliver=deliver,
-            sentence=pieces.sentence(order.prompt, STYLE_WORDS.get(_style_of(order), "")),
-            unwanted_sentence=pieces.sentence(order.negative_prompt) if order.negative_prompt else None,
-            input_tokens=len(pieces.sentence(order.prompt, STYLE_WORDS.get(order.style or "", ""))) - 2,
-            guidance=can.guidance_scale.default if order.guidance_scale is None else order.guidance_scale,
-            start=start,
-            steps=steps,
-            previews_after=preview_steps(order.previews, steps),
-            unstarted=deque(range(len(order.seeds))),
-            unpainted=len(order.seeds),
-        )
-
     # What follows runs in the painter's thread.
 
     def _run(self) -> None:
@@ -182,42 +192,64 @@ class Painter:
                 self._wake.wait_for(lambda: self._closing or self._turns or self._easel or self._takeable())
                 if self._closing:
                     return
+                free = max(0, self.max_batch - len(self._easel))
+                unread = [work for work in list(self._turns)[:free] if work.reading is None]
+            for work in unread:
+                with self._answering_for([work]):
+                    self._read(work)
+            with self._wake:
                 self._fill_easel()
                 easel, finished = list(self._easel), self._take_finished()
-            for picture in easel:
-                if picture.latents is None:
-                    with self._answering_for([picture.work]):
-                        self._begin(picture)
-            begun = [picture for picture in easel if picture.latents is not None]
+            for sheet in easel:
+                if sheet.latents is None:
+                    with self._answering_for([sheet.work]):
+                        self._begin(sheet)
+            begun = [sheet for sheet in easel if sheet.latents is not None]
             if begun:
-                with self._answering_for({picture.work for picture in begun}):
+                with self._answering_for({sheet.work for sheet in begun}):
                     self._step(begun)
             for picture in finished:
                 with self._answering_for([picture.work]):
                     self._finish(picture)
 
+    def _read(self, work: Work) -> None:
+        """Read the prompt, say how near it is, and lay out the sheets."""
+        order = work.order
+        scene = Scene((order.prompt,)) if self._reader is None or order.images else self._reader.read(order.prompt)
+        things = scene.parts[:-1] if scene.has_ground else scene.parts
+        wanted = [self._text(self._pieces.sentence(words, work.style_words)) for words in things]
+        if scene.has_ground:
+            wanted.append(self._text(self._pieces.sentence(scene.parts[-1])))
+        unwanted = self._pieces.sentence(order.negative_prompt) if order.negative_prompt else None
+        if self._known is not None:
+            # Each without the words of its style; of several things the one that is known least tells.
+            nearness = [self._known.judge(plain, self._text(plain)) for plain in map(self._pieces.sentence, things)]
+            work.deliver(min(nearness, key=lambda one: one.similarity))
+        null = self._network.null_text
+        work.reading = Reading(scene, tuple(wanted), null if unwanted is None else self._text(unwanted))
+        pictures = [Picture(work, index) for index in range(len(order.seeds))]
+        for picture in pictures:
+            picture.sheets += [Sheet(picture, part) for part in range(len(wanted))]
+            work.unstarted += picture.sheets
+
+    def _likeness(self, phrase: str) -> float:
+        assert self._known is not None
+        sentence = self._pieces.sentence(phrase)
+        return self._known.judge(sentence, self._text(sentence)).similarity
+
     def _fill_easel(self) -> None:
         """Give free places to the orders in turn."""
-        while self._turns and len(self._easel) < self.max_batch:
+        while self._turns and self._turns[0].reading is not None and len(self._easel) < self.max_batch:
             work = self._turns.popleft()
-            self._easel.append(Picture(work, work.unstarted.popleft()))
+            self._easel.append(work.unstarted.popleft())
             if work.unstarted:
                 self._turns.append(work)
 
-    def _begin(self, picture: Picture) -> None:
-        work = picture.work
-        if work.texts is None:
-            unwanted = work.unwanted_sentence
-            work.texts = (
-                self._text(work.sentence),
-                self._network.null_text if unwanted is None else self._text(unwanted),
-            )
-            if self._known is not None:
-                plain = self._network.word_pieces.sentence(work.order.prompt)  # without the words of its style
-                work.deliver(self._known.judge(plain, self._text(plain)))
+    def _begin(self, sheet: Sheet) -> None:
+        work = sheet.work
         if work.order.images and work.beginning is None:
             work.beginning = begin(work.order, self._network.encode_picture)
-        picture.latents = picture.noise if work.beginning is None else work.beginning.at(work.start, picture.noise)
+        sheet.latents = sheet.noise if work.beginning is None else work.beginning.at(work.start, sheet.noise)
 
     def _text(self, sentence: tuple[int, ...]) -> Text:
         text = self._texts.pop(sentence, None) or self._network.encode(sentence)
@@ -226,20 +258,33 @@ class Painter:
             self._texts.popitem(last=False)
         return text
 
-    def _step(self, batch: Sequence[Picture]) -> None:
-        previewed = [picture.done + 1 in picture.work.previews_after for picture in batch]
-        after, ends = self._network.step([_step_input(picture) for picture in batch], ends=any(previewed))
-        for place, picture in enumerate(batch):
-            picture.done += 1
-            picture.latents = _held(picture, after[place], picture.time)
-            preview = None
+    def _step(self, batch: Sequence[Sheet]) -> None:
+        previewed = [sheet.done + 1 in sheet.work.previews_after for sheet in batch]
+        after, ends = self._network.step([_step_input(sheet) for sheet in batch], ends=any(previewed))
+        for place, sheet in enumerate(batch):
+            sheet.done += 1
+            sheet.latents = _held(sheet, after[place], sheet.time)
             if ends is not None and previewed[place]:
-                preview = self._show(picture.work, _held(picture, ends[place], 0.0))
-            picture.work.deliver(Progress(picture.index, picture.done, picture.work.steps, preview))
+                sheet.end = _held(sheet, ends[place], 0.0)
+        for picture in dict.fromkeys(sheet.picture for sheet in batch):
+            done = min(sheet.done for sheet in picture.sheets)
+            if done > picture.done:
+                picture.done = done
+                self._tell(picture)
         with self._wake:
-            done = [picture for picture in self._easel if picture.done == picture.work.steps]
-            self._easel = [picture for picture in self._easel if picture not in done]
-            self._finished += done
+            self._finished += [
+                picture
+                for picture in dict.fromkeys(sheet.picture for sheet in self._easel)
+                if picture.done == picture.work.steps
+            ]
+            self._easel = [sheet for sheet in self._easel if sheet.done < sheet.work.steps]
+
+    def _tell(self, picture: Picture) -> None:
+        """That the picture is one step further, and at times what it will look like."""
+        work, preview = picture.work, None
+        if picture.done in work.previews_after:
+            preview = self._show(work, [sheet.end for sheet in picture.sheets])
+        work.deliver(Progress(picture.index, picture.done, work.steps, preview))
 
     def _takeable(self) -> bool:
         return any(picture.work.untaken < MAX_UNTAKEN for picture in self._finished)
@@ -258,19 +303,27 @@ class Painter:
         work = picture.work
         if work not in self._orders:
             return
-        if picture.latents is None or not np.isfinite(picture.latents).all():
-            raise BackendError
-        pixels = self._show(work, picture.latents)
+        pixels = self._show(work, [sheet.latents for sheet in picture.sheets])
         work.deliver(PaintedImage(picture.index, work.order.seeds[picture.index], pixels))
         work.unpainted -= 1
         if work.unpainted == 0:
             work.deliver(PaintUsage(work.input_tokens, LATENT_TOKENS * len(work.order.seeds)))
             self._end(work, None)
 
-    def _show(self, work: Work, latents: Latents) -> Pixels:
+    def _show(self, work: Work, sheets: Sequence[Latents | None]) -> Pixels:
         """The latents as a picture in the order's size."""
-        pixels = enlarge(self._network.decode(latents), work.order.size, transparent=work.order.transparent)
+        size = work.order.size
+        assert work.reading is not None
+        pictures = [self._decode(latents) for latents in sheets]
+        scene = work.reading.scene
+        picture = pictures[0] if scene.is_whole else compose(scene, pictures, min(size.width, size.height))
+        pixels = enlarge(picture, size, transparent=work.order.transparent)
         return pixels if work.beginning is None else work.beginning.put_back(pixels)
+
+    def _decode(self, latents: Latents | None) -> PaintedPicture:
+        if latents is None or not np.isfinite(latents).all():
+            raise BackendError
+        return self._network.decode(latents)
 
     @contextmanager
     def _answering_for(self, works: Iterable[Work]) -> Iterator[None]:
@@ -293,8 +346,28 @@ class Painter:
         self._orders.pop(work, None)
         if work in self._turns:
             self._turns.remove(work)
-        self._easel = [picture for picture in self._easel if picture.work is not work]
+        self._easel = [sheet for sheet in self._easel if sheet.work is not work]
         self._finished = [picture for picture in self._finished if picture.work is not work]
+
+
+def _work(pieces: WordPieces, order: PaintOrder, deliver: Callable[[Message], None]) -> Work:
+    can = OTTER_1.capabilities
+    assert can.guidance_scale is not None
+    assert can.strength is not None
+    strength = can.strength.default if order.strength is None else order.strength
+    start = strength if order.images else 1.0
+    steps = steps_from(start, order.num_inference_steps)
+    return Work(
+        order=order,
+        deliver=deliver,
+        style_words=STYLE_WORDS.get(_style_of(order), ""),
+        input_tokens=len(pieces.sentence(order.prompt, STYLE_WORDS.get(order.style or "", ""))) - 2,
+        guidance=can.guidance_scale.default if order.guidance_scale is None else order.guidance_scale,
+        start=start,
+        steps=steps,
+        previews_after=preview_steps(order.previews, steps),
+        unpainted=len(order.seeds),
+    )
 
 
 def _style_of(order: PaintOrder) -> str:
@@ -304,21 +377,21 @@ def _style_of(order: PaintOrder) -> str:
     return "" if order.images or "style" in order.prompt.lower() else DEFAULT_STYLE
 
 
-def _held(picture: Picture, painted: Latents, time: float) -> Latents:
+def _held(sheet: Sheet, painted: Latents, time: float) -> Latents:
     """What was painted, without the positions that a mask keeps."""
-    beginning = picture.work.beginning
-    return painted if beginning is None else beginning.kept_at(time, picture.noise, painted)
+    beginning = sheet.work.beginning
+    return painted if beginning is None else beginning.kept_at(time, sheet.noise, painted)
 
 
-def _step_input(picture: Picture) -> StepInput:
-    work = picture.work
-    assert picture.latents is not None
-    assert work.texts is not None
+def _step_input(sheet: Sheet) -> StepInput:
+    work = sheet.work
+    assert sheet.latents is not None
+    assert work.reading is not None
     return StepInput(
-        latents=picture.latents,
-        t=picture.time,
-        t_next=time_at(picture.done + 1, work.steps, work.start),
+        latents=sheet.latents,
+        t=sheet.time,
+        t_next=time_at(sheet.done + 1, work.steps, work.start),
         guidance=work.guidance,
-        wanted=work.texts[0],
-        unwanted=work.texts[1],
+        wanted=work.reading.wanted[sheet.part],
+        unwanted=work.reading.unwanted,
     )

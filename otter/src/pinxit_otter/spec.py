@@ -27,6 +27,9 @@ DEFAULT_STYLE = "3d"
 paints something between all that it knows.
 """
 
+KNOWN_FROM = 0.6
+"""The least cosine to a known name at which words count as known; how it was chosen is in MODEL_CARD.md."""
+
 _SIZES = (
     Size(256, 256),
     Size(512, 512),

@@ -90,6 +90,18 @@ STEADY = Mix(
 """For little computing: what things look like is learnt much sooner if it need not be learnt where they may be, nor in
 styles that draw each thing in another way: the last three of these show the same drawings.
 """
+LAYERED = Mix(
+    "layered",
+    {"single": 0.52, "coloured": 0.30, "empty": 0.06, "count": 0.05, "pair": 0.07},
+    {"none": 0.88, "plain": 0.03, "gradient": 0.01, "tile": 0.01, "disc": 0.01, "place": 0.06},
+    is_steady=True,
+    styles=STEADY.styles,
+)
+"""Steady, and for a painter that paints things one by one and sets them on a ground of its own (`pinxit_otter.scene`):
+more things alone, and grounds with nothing on them.
+"""
+
+_EMPTY_GROUNDS = {"plain": 0.2, "gradient": 0.07, "tile": 0.14, "disc": 0.14, "place": 0.45}
 
 _OUTLINED = 0.03
 _OUTLINE_PIXELS = 6
@@ -120,6 +132,7 @@ class Plan:
     seed: int
     kind: str
     style: str
+    """Empty if nothing stands on the ground."""
     ground: Ground
     layers: tuple[Layer, ...]
     outlined: bool
@@ -234,14 +247,18 @@ class Planner:
 
     def _try(self, seed: int, dice: Dice) -> Plan:
         kind = dice.weighted(list(self.mix.kinds), list(self.mix.kinds.values()))
+        if kind == "empty":
+            ground = _ground(dice, _EMPTY_GROUNDS)
+            wordings = [_grounded("", ground, dice, plain=not number) for number in range(CAPTIONS)]
+            return Plan(seed, kind, "", ground, (), False, (), tuple(words.lstrip(", ") for words in wordings))
         arranging = MiddleDice() if self.mix.is_steady else dice
         concept = self.collection.concepts[dice.weighted(*self._weighted_concepts)]
         place = dice.one(self._by_concept[concept.key])
         original = self.collection.originals[place]
-        ground = _ground(dice, self.mix)
+        ground = _ground(dice, self.mix.grounds)
         # On its own colour a thing would not be seen.
         while ground.colour is not None and ground.colour == original.colour:
-            ground = _ground(dice, self.mix)
+            ground = _ground(dice, self.mix.grounds)
         outlined = ground.kind in ("none", "plain", "gradient") and dice.chance(_OUTLINED)
         relation = None
         if kind == "pair" and concept.group in _COUNTABLE:
@@ -412,8 +429,8 @@ def _grounded(text: str, ground: Ground, dice: Dice, plain: bool) -> str:
 # --- where things stand -----------------------------------------------------------------------------------------------
 
 
-def _ground(dice: Dice, mix: Mix) -> Ground:
-    kind = dice.weighted(list(mix.grounds), list(mix.grounds.values()))
+def _ground(dice: Dice, kinds: Mapping[str, float]) -> Ground:
+    kind = dice.weighted(list(kinds), list(kinds.values()))
     seed = dice.whole(0, 1 << 30)
     if kind == "place":
         return Ground(dice.one(tuple(PLACES)), None, seed)

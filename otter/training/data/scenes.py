@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from pinxit_otter import scene
+
 from .colour import PAINTS, Floats, Paint, Pixels, from_lch
 from .dice import Dice
 
@@ -384,25 +386,26 @@ def _clouds_above(draw: ImageDraw.ImageDraw, side: int, dice: Dice) -> None:
         _cloud(draw, side, x, y, dice.between(0.07, 0.13), (255, 255, 255))
 
 
-PLACES: dict[str, Place] = {
-    "night": Place(_night, ("at night", "under a starry sky", "under the stars", "in the dark night"), 0.88),
-    "snow": Place(_snow, ("in the snow", "on the snow", "on a snowy day", "in winter"), 0.9),
-    "snowy night": Place(_snowy_night, ("on a snowy night", "in the snow at night", "on a winter night"), 0.9),
-    "beach": Place(_beach, ("on the beach", "at the beach", "by the sea", "on the sand"), 0.9),
-    "meadow": Place(_meadow, ("in a meadow", "on the grass", "on a green field", "in the garden"), 0.9),
-    "forest": Place(_forest, ("in a forest", "in the woods", "among trees"), 0.9),
-    "room": Place(_room, ("in a room", "indoors", "at home", "in the living room"), 0.88),
-    "table": Place(_table, ("on a table", "on a wooden table", "on the kitchen table"), 0.85),
-    "sea": Place(_sea, ("in the sea", "on the water", "on the ocean", "in the water"), 0.82),
-    "underwater": Place(_underwater, ("under water", "underwater", "at the bottom of the sea"), None),
-    "space": Place(_space, ("in space", "in outer space", "among the planets"), None),
-    "desert": Place(_desert, ("in the desert", "on a sand dune"), 0.9),
-    "mountains": Place(_mountains, ("in the mountains", "in front of mountains"), 0.9),
-    "city": Place(_city, ("in the city", "in front of a city skyline", "on a street in town"), 0.9),
-    "sunset": Place(_sunset, ("at sunset", "in the evening", "at dusk"), 0.9),
-    "rain": Place(_rain, ("in the rain", "on a rainy day"), 0.9),
-    "sky": Place(_clouds_above, ("in the sky", "in the clouds", "above the clouds"), None),
+_PAINTERS = {
+    "night": _night,
+    "snow": _snow,
+    "snowy night": _snowy_night,
+    "beach": _beach,
+    "meadow": _meadow,
+    "forest": _forest,
+    "room": _room,
+    "table": _table,
+    "sea": _sea,
+    "underwater": _underwater,
+    "space": _space,
+    "desert": _desert,
+    "mountains": _mountains,
+    "city": _city,
+    "sunset": _sunset,
+    "rain": _rain,
+    "sky": _clouds_above,
 }
+PLACES = {name: Place(_PAINTERS[name], words.phrases, words.floor) for name, words in scene.PLACES.items()}
 """Painted grounds by name."""
 
 

@@ -12,9 +12,10 @@ from painting import MakeOrder, all_events
 
 from pinxit.backends.interface import Familiarity
 from pinxit_otter.backend import OtterBackend
-from pinxit_otter.familiarity import ABOUT_THE_PICTURE, KNOWN_FROM, KnownCaptions
+from pinxit_otter.familiarity import ABOUT_THE_PICTURE, KnownCaptions
 from pinxit_otter.manifest import KNOWN, WEIGHTS, Manifest
 from pinxit_otter.network import Network
+from pinxit_otter.spec import KNOWN_FROM
 
 PROMPTS = json.loads((Path(__file__).parent / "near_and_far.json").read_text(encoding="utf-8"))
 """By hand. `KNOWN_FROM` was chosen by the first ones; the others were written afterwards, and nothing was changed."""
