@@ -1,6 +1,7 @@
 """Pictures from trained weights in PyTorch, for evaluation and for looking at; the server has its own way."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pinxit_otter.familiarity import KnownCaptions
+from pinxit_otter.layers import compose
+from pinxit_otter.manifest import KNOWN
+from pinxit_otter.scene import SceneReader
 from pinxit_otter.spec import DEFAULT_STYLE, STYLE_WORDS
 
 from .autoencoder import to_bytes
+from .data.raster import SIDE
 from .families import Family, load_autoencoder
 from .learn import load_halves, weights_file
 from .text256 import Text
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    states: Floats
+    pooled: Floats
 
 
 class Painter:
@@ -25,30 +39,45 @@ class Painter:
         """`models` has the family's trained weights, `weights` the text encoder that ships."""
         self.device = device
         self.text = Text(weights, device)
+        self._known = KnownCaptions.read((weights / KNOWN).read_bytes(), self.text.pieces)
+        self._reader = SceneReader(self._known.captions, self._likeness)
         self.denoiser = family.smaller() if proof else family.denoiser(None)
         load_halves(self.denoiser, weights_file(models, "distilled" if distilled else "denoiser"))
         self.denoiser = self.denoiser.to(device).eval().requires_grad_(False)
         self.autoencoder = load_autoencoder(models, family).to(device)
         self.distilled = distilled
 
+    def _likeness(self, phrase: str) -> float:
+        states, pooled, _ = (one[0].float().cpu().numpy() for one in self.text.read([phrase]))
+        return self._known.judge(self.text.pieces.sentence(phrase), _Read(states, pooled)).similarity
+
     @torch.no_grad()
     def paint(
         self, captions: Sequence[str], seeds: Sequence[int], steps: int = 8, guidance: float = 3.0, batch: int = 16
     ) -> npt.NDArray[np.uint8]:
         """Pictures (N, 256, 256, 4), red, green and blue multiplied by alpha."""
-        parts = [
-            self._paint(captions[start : start + batch], seeds[start : start + batch], steps, guidance)
-            for start in range(0, len(captions), batch)
+        scenes = [self._reader.read(caption) for caption in captions]
+        sheets = [
+            (
+                words if scene.has_ground and part == len(scene.parts) - 1 else _with_style(words),
+                noise(seed, part, self.denoiser.latent_shape),
+            )
+            for scene, seed in zip(scenes, seeds, strict=True)
+            for part, words in enumerate(scene.parts)
         ]
-        return np.concatenate(parts)
-
-    def _paint(
-        self, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
-    ) -> npt.NDArray[np.uint8]:
-        said = self.text.read([_with_style(caption) for caption in captions])
-        latents = torch.from_numpy(np.stack([noise(seed, self.denoiser.latent_shape) for seed in seeds])).to(
-            self.device
+        painted = iter(
+            picture
+            for start in range(0, len(sheets), batch)
+            for picture in self._paint(sheets[start : start + batch], steps, guidance)
         )
+        parts = [[next(painted) for _ in scene.parts] for scene in scenes]
+        return np.stack(
+            [own[0] if scene.is_whole else compose(scene, own, SIDE) for scene, own in zip(scenes, parts, strict=True)]
+        )
+
+    def _paint(self, sheets: Sequence[tuple[str, Floats]], steps: int, guidance: float) -> npt.NDArray[np.uint8]:
+        said = self.text.read([words for words, _ in sheets])
+        latents = torch.from_numpy(np.stack([start for _, start in sheets])).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             for step in range(steps):
                 t = torch.full((len(latents),), (steps - step) / steps, device=self.device)
@@ -69,7 +98,7 @@ def _with_style(caption: str) -> str:
     return caption if "style" in caption else caption + STYLE_WORDS[DEFAULT_STYLE]
 
 
-def noise(seed: int, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Where the picture of this seed begins, as `pinxit_otter.sampler.noise` draws it."""
-    generator = np.random.Generator(np.random.PCG64(seed))
+def noise(seed: int, part: int, shape: tuple[int, int]) -> Floats:
+    """Where this part of the picture of this seed begins, as `pinxit_otter.sampler.noise` draws it."""
+    generator = np.random.Generator(np.random.PCG64([seed, part] if part else seed))
     return generator.standard_normal(shape, dtype=np.float32)

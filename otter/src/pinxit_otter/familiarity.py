@@ -8,14 +8,16 @@ out of one reading.
 
 import io
 from collections.abc import Sequence
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from pinxit.backends.interface import Familiarity
-from pinxit_otter.network import Floats, Text
 from pinxit_otter.spec import KNOWN_FROM
 from pinxit_otter.wordpiece import WordPieces
+
+Floats = npt.NDArray[np.float32]
 
 _ABOUT_THE_PICTURE_TEXT = """
     a an the of on in with and or for to is are there here it that this . , ! ? : ; -
@@ -27,6 +29,18 @@ _ABOUT_THE_PICTURE_TEXT = """
 """
 ABOUT_THE_PICTURE = tuple(_ABOUT_THE_PICTURE_TEXT.split())
 """Words that the training captions put around the name of a thing, and others of their kind."""
+
+
+class Meaning(Protocol):
+    """What the text encoder makes of a sentence; a `network.Text` is one."""
+
+    @property
+    def states(self) -> Floats:
+        """A row of 384 numbers for each piece."""
+
+    @property
+    def pooled(self) -> Floats:
+        """(384,), their mean, of length 1."""
 
 
 class KnownCaptions:
@@ -49,7 +63,7 @@ class KnownCaptions:
     def __len__(self) -> int:
         return len(self.captions)
 
-    def judge(self, sentence: Sequence[int], text: Text) -> Familiarity:
+    def judge(self, sentence: Sequence[int], text: Meaning) -> Familiarity:
         """How near a prompt is. `sentence`: its pieces with start and end; `text`: what the encoder makes of them."""
         # One product for each meaning: for one of both numpy would wake threads, which takes a hundred times as long.
         cosines = np.maximum(self._vectors @ text.pooled, self._vectors @ self._without_surroundings(sentence, text))
@@ -57,7 +71,7 @@ class KnownCaptions:
         similarity = round(float(np.clip(cosines[place], -1, 1)), 3)
         return Familiarity(self.captions[place], similarity, known=similarity >= KNOWN_FROM)
 
-    def _without_surroundings(self, sentence: Sequence[int], text: Text) -> Floats:
+    def _without_surroundings(self, sentence: Sequence[int], text: Meaning) -> Floats:
         places = self._without_words(sentence)
         if len(places) == 2:  # start and end: there was nothing but such words
             return text.pooled

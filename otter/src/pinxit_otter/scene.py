@@ -127,7 +127,12 @@ _FRAMES = tuple(
 )
 """What may stand before what is asked for, in this order."""
 
-_MANNER = re.compile(r"\b(?:style|outline|sticker)\b")
+_MANNER = re.compile(
+    r"\b(?:style|outline|sticker|cartoon|icon|emoji|illustration|vector|drawing|painting|3d|flat|minimal|minimalist"
+    r"|simple|clean|detailed|quality|colou?rful|cute)\b"
+)
+"""A last phrase with one of these says how to draw."""
+
 _NO_GROUND = re.compile(r"(?:(?:on|with) )?(?:an? )?(?:transparent background|no background|isolated)")
 
 _APP_ICONS = (
@@ -152,6 +157,7 @@ _COUNTS = {
 }
 _COUNT = re.compile(rf"(?:a group of )?({'|'.join(map(re.escape, sorted(_COUNTS, key=len, reverse=True)))}) (.+)")
 _ARTICLE = re.compile(r"(?:an?|the|some|its|his|her|their|my|your|our|one) ")
+_DETERMINED = re.compile(rf"{_ARTICLE.pattern}|{_COUNT.pattern}")
 _SIZES = {"tiny": 0.5, "small": 0.65, "little": 0.65, "big": 1.3, "large": 1.3, "huge": 1.5, "giant": 1.5}
 _SIZE = re.compile(rf"(?:very )?({'|'.join(_SIZES)}) (?=\w)")
 
@@ -223,7 +229,10 @@ class SceneReader:
             for form in forms:
                 if pair := form.fullmatch(text):
                     return self._all([pair["a"], pair["b"]], above)
-        return self._all(_BESIDE.split(text), False)
+        phrases = _BESIDE.split(text)
+        if set(_BESIDE.findall(text)) == {", "} and not all(map(_DETERMINED.match, phrases)):
+            return None  # keywords of one thing
+        return self._all(phrases, False)
 
     def _all(self, phrases: Sequence[str], above: bool) -> tuple[list[_Thing], bool] | None:
         things = [self._thing(phrase) for phrase in phrases]

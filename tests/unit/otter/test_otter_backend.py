@@ -66,6 +66,51 @@ async def test_a_seed_is_the_same_picture_alone_and_among_strangers(otter: Otter
     ]
 
 
+async def test_several_things_are_the_same_alone_and_among_strangers(
+    otter: OtterBackend, make_order: MakeOrder
+) -> None:
+    order = make_order("two owls and a ghost on the beach", seeds=(7, 8))
+    alone = await paint(otter, order)
+    strangers = [make_order("a ghost", seeds=(1, 2)), order, make_order("a cat and a dog", seeds=(7,))]
+    assert (await asyncio.gather(*(paint(otter, stranger) for stranger in strangers)))[1] == alone
+    assert await paint(otter, make_order("two owls and a ghost on the beach", seeds=(8,))) == alone[1:]
+    one_at_a_time = OtterBackend(max_batch=1)
+    await one_at_a_time.open()
+    assert await paint(one_at_a_time, order) == alone
+    await one_at_a_time.close()
+
+
+async def test_several_things_are_one_picture_to_the_caller(otter: OtterBackend, make_order: MakeOrder) -> None:
+    order = make_order("an owl and a ghost on the beach", seeds=(7, 8), previews=1)
+    events = await all_events(otter.generate(order))
+    steps = [(event.index, event.step, event.preview is not None) for event in events if isinstance(event, Progress)]
+    assert sorted(steps) == [(index, step, step == 2) for index in (0, 1) for step in (1, 2, 3)]
+    (said,) = [event for event in events if isinstance(event, Familiarity)]
+    assert said.known
+    assert sum(isinstance(event, PaintedImage) for event in events) == 2
+    assert events[-1] == PaintUsage(input_tokens=8, output_tokens=128)
+
+
+async def test_of_several_things_the_least_known_tells(otter: OtterBackend, make_order: MakeOrder) -> None:
+    async def said(prompt: str) -> Familiarity:
+        (said,) = [
+            event
+            for event in await all_events(otter.generate(make_order(prompt, num_inference_steps=1)))
+            if isinstance(event, Familiarity)
+        ]
+        return said
+
+    assert await said("an otter and a rockets") == await said("a rockets")
+    assert await said("a quarterly spreadsheet on the beach") == await said("a quarterly spreadsheet")
+
+
+async def test_several_things_in_a_size_that_is_not_square(otter: OtterBackend, make_order: MakeOrder) -> None:
+    data = (await paint(otter, make_order("three ghosts", size=Size(1024, 768), num_inference_steps=8)))[0]
+    picture = np.frombuffer(data, np.uint8).reshape(768, 1024, 3)
+    assert picture[:, :100].min() > 235, "the ground goes on at the sides"
+    assert picture[:, 300:700].std() > 30, "there is something in the middle"
+
+
 async def test_four_seeds_are_four_pictures(otter: OtterBackend, make_order: MakeOrder) -> None:
     assert len(set(await paint(otter, make_order("a ghost", seeds=(1, 2, 3, 4))))) == 4
 
