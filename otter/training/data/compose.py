@@ -76,7 +76,7 @@ class Mix:
 
 VARIED = Mix(
     "varied",
-    {"single": 0.46, "coloured": 0.20, "count": 0.12, "pair": 0.14, "small": 0.05, "turned": 0.03},
+    {"single": 0.43, "coloured": 0.20, "empty": 0.03, "count": 0.12, "pair": 0.14, "small": 0.05, "turned": 0.03},
     {"none": 0.66, "plain": 0.11, "gradient": 0.03, "tile": 0.03, "disc": 0.02, "place": 0.15},
     is_steady=False,
 )

@@ -68,6 +68,18 @@ def test_in_the_steady_mix_things_are_always_in_the_same_place(collection: Colle
     assert not any(HELD_OUT.shows(plan.things, plan.style) for plan in plans)
 
 
+def test_in_the_layered_mix_there_are_grounds_with_nothing_on_them(collection: Collection) -> None:
+    plans = compose.plans(Planner(collection, HELD_OUT, compose.LAYERED), range(3000))
+    empty = [plan for plan in plans if plan.kind == "empty"]
+    assert {plan.ground.kind for plan in empty} >= {"plain", "gradient", "tile", "disc", *PLACES}
+    pictures = np.zeros((len(collection.originals), 256, 256, 4), np.uint8)
+    for plan in empty:
+        assert (plan.things, plan.layers, plan.style) == ((), (), "")
+        assert (compose.paint(plan, pictures) == scenes.paint(plan.ground, 256)).all()
+    said = {plan.ground.kind: plan.captions[0] for plan in empty}
+    assert (said["beach"], said["sky"]) == ("on the beach", "in the sky")
+
+
 def test_a_mix_without_a_style_knows_nothing_that_only_that_style_shows(collection: Collection) -> None:
     seen = tuple(one for one in collection.originals if (one.concept, one.style) != ("panda", "flat"))
     mix = replace(compose.STEADY, styles=frozenset({"flat"}))
