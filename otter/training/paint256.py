@@ -57,13 +57,14 @@ class Painter:
     ) -> npt.NDArray[np.uint8]:
         """Pictures (N, 256, 256, 4), red, green and blue multiplied by alpha."""
         scenes = [self._reader.read(caption) for caption in captions]
+        captions_of = [
+            [*(_with_style(thing + scene.manner) for thing in scene.things), *scene.parts[len(scene.things) :]]
+            for scene in scenes
+        ]
         sheets = [
-            (
-                words if scene.has_ground and part == len(scene.parts) - 1 else _with_style(words),
-                noise(seed, part, self.denoiser.latent_shape),
-            )
-            for scene, seed in zip(scenes, seeds, strict=True)
-            for part, words in enumerate(scene.parts)
+            (words, noise(seed, part, self.denoiser.latent_shape))
+            for own, seed in zip(captions_of, seeds, strict=True)
+            for part, words in enumerate(own)
         ]
         painted = iter(
             picture
@@ -100,5 +101,5 @@ def _with_style(caption: str) -> str:
 
 def noise(seed: int, part: int, shape: tuple[int, int]) -> Floats:
     """Where this part of the picture of this seed begins, as `pinxit_otter.sampler.noise` draws it."""
-    generator = np.random.Generator(np.random.PCG64([seed, part] if part else seed))
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(part,) if part else ())))
     return generator.standard_normal(shape, dtype=np.float32)

@@ -4,21 +4,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pinxit_otter.arrangement import Placed
 from pinxit_otter.enlarge import Picture, resized
-from pinxit_otter.scene import Placed, Scene
+from pinxit_otter.scene import Scene
 
 _DRAWN = 24
 """From this alpha on a pixel belongs to what is drawn: fainter ones are what the decoder leaves of nothing."""
 
 
-def compose(scene: Scene, pictures: Sequence[Picture], side: int) -> Picture:
-    """The picture (side, side, 4) of a scene from those of its parts (256, 256, 4), in their order."""
-    canvas = resized(pictures[-1], side) if scene.has_ground else np.zeros((side, side, 4), np.uint8)
+def compose(scene: Scene, pictures: Sequence[Picture | None], side: int) -> Picture:
+    """The picture (side, side, 4) of a scene from those of its parts (256, 256, 4), in their order; None: not yet."""
+    ground = pictures[-1] if scene.has_ground else None
+    canvas = np.zeros((side, side, 4), np.uint8) if ground is None else resized(ground, side)
     drawn: dict[tuple[int, float], Picture] = {}
     for placed in scene.places:
-        key = placed.part, placed.size
+        key, picture = (placed.part, placed.size), pictures[placed.part]
+        if picture is None:
+            continue
         if key not in drawn:
-            drawn[key] = _in_size(pictures[placed.part], round(placed.size * side))
+            drawn[key] = _in_size(picture, round(placed.size * side))
         _set(canvas, drawn[key], placed)
     return canvas
 

@@ -30,7 +30,7 @@ from pinxit_otter.spec import DEFAULT_STYLE, LATENT_TOKENS, OTTER_1, STYLE_WORDS
 from pinxit_otter.wordpiece import WordPieces
 
 MAX_UNTAKEN = 2
-"""So many painted pictures wait for a slow caller; more stay latents (8 KiB) until he has taken one."""
+"""So many painted pictures wait for a slow caller; more stay latents (8 KiB a sheet) until he has taken one."""
 
 _KEPT_TEXTS = 256
 
@@ -75,11 +75,12 @@ class Work:
 
 @dataclass(eq=False, slots=True)
 class Picture:
-    """One picture on its way; all its sheets have `done` of its `steps` behind them."""
+    """One picture on its way; its sheets have `done` of its `steps` behind them in the mean."""
 
     work: Work
     index: int
-    sheets: "list[Sheet]" = field(default_factory=list)
+    sheets: "tuple[Sheet, ...]" = ()
+    """None once it is painted or given up: its order's memory is then free at once."""
     done: int = 0
 
 
@@ -187,50 +188,68 @@ class Painter:
                 self._end(work, BackendUnavailable())
 
     def _paint_until_closed(self) -> None:
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._closing or self._turns or self._easel or self._takeable())
-                if self._closing:
-                    return
-                free = max(0, self.max_batch - len(self._easel))
-                unread = [work for work in list(self._turns)[:free] if work.reading is None]
-            for work in unread:
-                with self._answering_for([work]):
-                    self._read(work)
-            with self._wake:
-                self._fill_easel()
-                easel, finished = list(self._easel), self._take_finished()
-            for sheet in easel:
-                if sheet.latents is None:
-                    with self._answering_for([sheet.work]):
-                        self._begin(sheet)
-            begun = [sheet for sheet in easel if sheet.latents is not None]
-            if begun:
-                with self._answering_for({sheet.work for sheet in begun}):
-                    self._step(begun)
-            for picture in finished:
-                with self._answering_for([picture.work]):
-                    self._finish(picture)
+        while self._wait_for_work():
+            self._do_a_round()
+
+    def _wait_for_work(self) -> bool:
+        """Whether there is any; there will be none when closing."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closing or self._turns or self._easel or self._takeable())
+            return not self._closing
+
+    def _do_a_round(self) -> None:
+        """A step of all sheets on the easel, and what is around it. No order outlives it in a variable."""
+        with self._wake:
+            unread = self._unread()
+        if unread is not None:
+            with self._answering_for([unread]):
+                self._read(unread)
+        with self._wake:
+            self._fill_easel()
+            easel, finished = list(self._easel), self._take_finished()
+        for sheet in easel:
+            if sheet.latents is None:
+                with self._answering_for([sheet.work]):
+                    self._begin(sheet)
+        begun = [sheet for sheet in easel if sheet.latents is not None]
+        if begun:
+            with self._answering_for({sheet.work for sheet in begun}):
+                self._step(begun)
+        for picture in finished:
+            with self._answering_for([picture.work]):
+                self._finish(picture)
+
+    def _unread(self) -> Work | None:
+        """The next order to be read, if there is room for it: one before each step, so that nobody waits for many."""
+        if len(self._easel) >= self.max_batch:
+            return None
+        return next((work for work in self._turns if work.reading is None), None)
 
     def _read(self, work: Work) -> None:
         """Read the prompt, say how near it is, and lay out the sheets."""
         order = work.order
         scene = Scene((order.prompt,)) if self._reader is None or order.images else self._reader.read(order.prompt)
-        things = scene.parts[:-1] if scene.has_ground else scene.parts
-        wanted = [self._text(self._pieces.sentence(words, work.style_words)) for words in things]
-        if scene.has_ground:
-            wanted.append(self._text(self._pieces.sentence(scene.parts[-1])))
+        sentences = [self._pieces.sentence(thing + scene.manner, work.style_words) for thing in scene.things]
+        sentences += [self._pieces.sentence(ground) for ground in scene.parts[len(scene.things) :]]
         unwanted = self._pieces.sentence(order.negative_prompt) if order.negative_prompt else None
         if self._known is not None:
-            # Each without the words of its style; of several things the one that is known least tells.
-            nearness = [self._known.judge(plain, self._text(plain)) for plain in map(self._pieces.sentence, things)]
+            # Without any words of style; of several things the one that is known least tells.
+            plain = [self._pieces.sentence(thing) for thing in scene.things]
+            nearness = [self._known.judge(sentence, self._text(sentence)) for sentence in plain]
             work.deliver(min(nearness, key=lambda one: one.similarity))
-        null = self._network.null_text
-        work.reading = Reading(scene, tuple(wanted), null if unwanted is None else self._text(unwanted))
-        pictures = [Picture(work, index) for index in range(len(order.seeds))]
-        for picture in pictures:
-            picture.sheets += [Sheet(picture, part) for part in range(len(wanted))]
-            work.unstarted += picture.sheets
+        reading = Reading(
+            scene,
+            tuple(map(self._text, sentences)),
+            self._network.null_text if unwanted is None else self._text(unwanted),
+        )
+        with self._wake:
+            if work not in self._orders:
+                return
+            work.reading = reading
+            for index in range(len(order.seeds)):
+                picture = Picture(work, index)
+                picture.sheets = tuple(Sheet(picture, part) for part in range(len(sentences)))
+                work.unstarted += picture.sheets
 
     def _likeness(self, phrase: str) -> float:
         assert self._known is not None
@@ -263,13 +282,12 @@ class Painter:
         after, ends = self._network.step([_step_input(sheet) for sheet in batch], ends=any(previewed))
         for place, sheet in enumerate(batch):
             sheet.done += 1
-            sheet.latents = _held(sheet, after[place], sheet.time)
+            # Copies, since a row would keep the whole batch.
+            sheet.latents = _held(sheet, after[place].copy(), sheet.time)
             if ends is not None and previewed[place]:
-                sheet.end = _held(sheet, ends[place], 0.0)
+                sheet.end = _held(sheet, ends[place].copy(), 0.0)
         for picture in dict.fromkeys(sheet.picture for sheet in batch):
-            done = min(sheet.done for sheet in picture.sheets)
-            if done > picture.done:
-                picture.done = done
+            with self._answering_for([picture.work]):
                 self._tell(picture)
         with self._wake:
             self._finished += [
@@ -280,11 +298,16 @@ class Painter:
             self._easel = [sheet for sheet in self._easel if sheet.done < sheet.work.steps]
 
     def _tell(self, picture: Picture) -> None:
-        """That the picture is one step further, and at times what it will look like."""
-        work, preview = picture.work, None
-        if picture.done in work.previews_after:
-            preview = self._show(work, [sheet.end for sheet in picture.sheets])
-        work.deliver(Progress(picture.index, picture.done, work.steps, preview))
+        """That the picture is one step further, if it is, and at times what it will look like."""
+        work, sheets, preview = picture.work, picture.sheets, None
+        done = sum(sheet.done for sheet in sheets) // max(1, len(sheets))
+        if done == picture.done or work not in self._orders:
+            return
+        picture.done = done
+        if done in work.previews_after:
+            ends = [sheet.latents if sheet.done == work.steps else sheet.end for sheet in sheets]
+            preview = self._show(work, ends)
+        work.deliver(Progress(picture.index, done, work.steps, preview))
 
     def _takeable(self) -> bool:
         return any(picture.work.untaken < MAX_UNTAKEN for picture in self._finished)
@@ -300,10 +323,11 @@ class Painter:
 
     def _finish(self, picture: Picture) -> None:
         """Decode, enlarge, hand over; with its last picture the order ends."""
-        work = picture.work
-        if work not in self._orders:
+        work, sheets = picture.work, picture.sheets
+        picture.sheets = ()
+        if not sheets or work not in self._orders:
             return
-        pixels = self._show(work, [sheet.latents for sheet in picture.sheets])
+        pixels = self._show(work, [sheet.latents for sheet in sheets])
         work.deliver(PaintedImage(picture.index, work.order.seeds[picture.index], pixels))
         work.unpainted -= 1
         if work.unpainted == 0:
@@ -311,17 +335,19 @@ class Painter:
             self._end(work, None)
 
     def _show(self, work: Work, sheets: Sequence[Latents | None]) -> Pixels:
-        """The latents as a picture in the order's size."""
+        """The latents as a picture in the order's size; a sheet without any has not come that far, and is left out."""
         size = work.order.size
         assert work.reading is not None
-        pictures = [self._decode(latents) for latents in sheets]
-        scene = work.reading.scene
+        scene, pictures = work.reading.scene, [self._decode(latents) for latents in sheets]
         picture = pictures[0] if scene.is_whole else compose(scene, pictures, min(size.width, size.height))
+        assert picture is not None
         pixels = enlarge(picture, size, transparent=work.order.transparent)
         return pixels if work.beginning is None else work.beginning.put_back(pixels)
 
-    def _decode(self, latents: Latents | None) -> PaintedPicture:
-        if latents is None or not np.isfinite(latents).all():
+    def _decode(self, latents: Latents | None) -> PaintedPicture | None:
+        if latents is None:
+            return None
+        if not np.isfinite(latents).all():
             raise BackendError
         return self._network.decode(latents)
 
@@ -346,6 +372,10 @@ class Painter:
         self._orders.pop(work, None)
         if work in self._turns:
             self._turns.remove(work)
+        sheets = [*work.unstarted, *(sheet for sheet in self._easel if sheet.work is work)]
+        for picture in [*(sheet.picture for sheet in sheets), *(one for one in self._finished if one.work is work)]:
+            picture.sheets = ()
+        work.unstarted.clear()
         self._easel = [sheet for sheet in self._easel if sheet.work is not work]
         self._finished = [picture for picture in self._finished if picture.work is not work]
 

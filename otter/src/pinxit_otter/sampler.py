@@ -18,7 +18,7 @@ def noise(seed: int, part: int = 0) -> Latents:
     From numpy's PCG64, whose bits are the same on every machine and in every release. `standard_normal` is the same on
     every machine for one release of numpy; a new release may, with notice, draw other numbers (NEP 19).
     """
-    generator = np.random.Generator(np.random.PCG64([seed, part] if part else seed))
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(part,) if part else ())))
     return generator.standard_normal((LATENT_TOKENS, LATENT_CHANNELS), dtype=np.float32)
 
 

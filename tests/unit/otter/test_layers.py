@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from pinxit_otter.arrangement import Placed
 from pinxit_otter.enlarge import Picture
 from pinxit_otter.layers import compose
-from pinxit_otter.scene import Placed, Scene
+from pinxit_otter.scene import Scene
 
 RED, BLUE = (200, 0, 0, 255), (0, 0, 200, 255)
 

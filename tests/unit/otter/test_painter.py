@@ -1,6 +1,7 @@
 """The painter with a network that paints nothing but remembers everything."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Sequence
 
@@ -11,12 +12,14 @@ from painting import MakeOrder, all_events
 from pinxit.backends.interface import PaintedImage, PaintUsage, Progress, Queued
 from pinxit.errors import BackendError, BackendUnavailable
 from pinxit.images.pixels import Pixels
+from pinxit_otter.arrangement import Placed
 from pinxit_otter.backend import OtterBackend
 from pinxit_otter.enlarge import Picture
 from pinxit_otter.manifest import VOCABULARY, WEIGHTS
 from pinxit_otter.network import StepInput, Text
-from pinxit_otter.painter import MAX_UNTAKEN, Painter
+from pinxit_otter.painter import MAX_UNTAKEN, Painter, Work
 from pinxit_otter.sampler import Latents, noise
+from pinxit_otter.scene import Scene
 from pinxit_otter.spec import OTTER_1
 from pinxit_otter.wordpiece import WordPieces
 
@@ -36,6 +39,8 @@ class FakeNetwork:
         self.pictures_encoded = 0
         self.inputs: list[Latents] = []
         """The latents of the first picture of each batch."""
+        self.all_inputs: list[list[Latents]] = []
+        self.decodings_to_fail = 0
         self.fails: Exception | None = None
         self.answer = 0.0
 
@@ -48,6 +53,7 @@ class FakeNetwork:
         self.batches.append([one.guidance for one in inputs])
         self.times.append([one.t for one in inputs])
         self.inputs.append(inputs[0].latents)
+        self.all_inputs.append([one.latents for one in inputs])
         self.arrived.release()
         self.gate.acquire()
         if self.fails is not None:
@@ -57,6 +63,9 @@ class FakeNetwork:
 
     def decode(self, latents: Latents) -> Picture:
         self.decoded += 1
+        if self.decodings_to_fail:
+            self.decodings_to_fail -= 1
+            raise RuntimeError("decoding failed")
         return np.broadcast_to(np.array((0, 0, 0, 255), np.uint8), (256, 256, 4))
 
     def encode_picture(self, picture: Picture) -> Latents:
@@ -369,3 +378,97 @@ async def test_an_edit_whose_picture_cannot_be_read_ends_alone(
         await all_events(backend.generate(make_order(images=(IMAGE,))))
     assert isinstance((await plain)[-1], PaintUsage)
     assert in_hand(backend) == 0
+
+
+# --- pictures of several sheets ---------------------------------------------------------------------------------------
+
+
+class TwoThings:
+    """Reads every prompt as two things, one above the other."""
+
+    def read(self, prompt: str) -> Scene:
+        return Scene((prompt, "a hat"), (Placed(0, 0.5, 0.7, 0.4), Placed(1, 0.5, 0.3, 0.4)))
+
+
+def read_in_two(backend: OtterBackend) -> None:
+    assert backend._painter is not None
+    backend._painter._reader = TwoThings()  # type: ignore[assignment]
+
+
+async def test_sheets_go_on_the_easel_as_pictures_do_and_count_as_one(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    read_in_two(backend)
+    network.open_gate()
+    events = await all_events(backend.generate(make_order(seeds=(5, 6), num_inference_steps=2, previews=1)))
+    steps = [(event.index, event.step, event.preview is not None) for event in events if isinstance(event, Progress)]
+    assert steps == [(0, 1, True), (1, 1, True), (0, 2, False), (1, 2, False)]
+    assert [len(batch) for batch in network.batches] == [4, 4]
+    assert sum(isinstance(event, PaintedImage) for event in events) == 2
+    assert events[-1] == PaintUsage(input_tokens=2, output_tokens=128)
+
+
+async def test_sheets_begin_with_noise_of_their_own(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    read_in_two(backend)
+    network.open_gate()
+    await all_events(backend.generate(make_order(seeds=(5,), num_inference_steps=1)))
+    (first, second) = network.all_inputs[0]
+    assert np.array_equal(first, noise(5))
+    assert np.array_equal(second, noise(5, 1))
+    assert not np.array_equal(noise(5, 1), noise(5, 2))
+    assert not np.array_equal(noise(5, 1), noise(5 + 2**32))
+
+
+async def test_with_less_room_than_sheets_progress_is_told_all_the_way(
+    network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    backend = OtterBackend()
+    backend._painter = Painter(network, max_batch=1)  # type: ignore[arg-type]
+    backend._painter.start()
+    read_in_two(backend)
+    network.open_gate()
+    events = await all_events(backend.generate(make_order(num_inference_steps=4, previews=1)))
+    assert [event.step for event in events if isinstance(event, Progress)] == [1, 2, 3, 4]
+    previews = [event.preview for event in events if isinstance(event, Progress) and event.preview]
+    assert len(previews) == 1, "of the sheets that have come so far"
+    assert network.batches == [[3.0]] * 8
+    await backend.close()
+
+
+async def test_what_goes_wrong_in_one_order_s_preview_ends_that_order_only(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder
+) -> None:
+    bad = asyncio.create_task(all_events(backend.generate(make_order(seeds=(1,), previews=1))))
+    await network.arrival()
+    good = asyncio.create_task(all_events(backend.generate(make_order(seeds=(2,), num_inference_steps=6))))
+    while in_hand(backend) < 2:
+        await asyncio.sleep(0)
+    network.decodings_to_fail = 1
+    network.open_gate()
+    with pytest.raises(BackendError):
+        await bad
+    assert isinstance((await good)[-1], PaintUsage)
+
+
+@pytest.mark.parametrize("leaves_after", [0, 1, 99])
+async def test_an_order_s_memory_is_free_at_once(
+    backend: OtterBackend, network: FakeNetwork, make_order: MakeOrder, leaves_after: int
+) -> None:
+    """Without the collector of cycles, which may come late. The painter's thread may still hold its last one."""
+    read_in_two(backend)
+    network.open_gate()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(6):
+            events = backend.generate(make_order(seeds=tuple(range(6)), num_inference_steps=2))
+            for _ in range(leaves_after):
+                if await anext(events, None) is None:
+                    break
+            await events.aclose()
+        await all_events(backend.generate(make_order(num_inference_steps=1)))
+        assert sum(isinstance(each, Work) for each in gc.get_objects()) <= 1
+    finally:
+        gc.enable()
