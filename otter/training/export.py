@@ -32,7 +32,7 @@ from .learn import load_halves, weights_file
 
 OPSET = 17
 MODEL_NAME = "otter-1"
-MODEL_VERSION = "1.1"
+MODEL_VERSION = "1.2"
 
 
 class Step(nn.Module):

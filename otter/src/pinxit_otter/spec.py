@@ -80,5 +80,5 @@ OTTER_1 = ModelSpec(
     ),
     owned_by="pinxit",
     licence="Apache-2.0 (weights; training pictures: see MODEL_CARD.md)",
-    created=1795420800,
+    created=1795428523,
 )
