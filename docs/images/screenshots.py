@@ -23,11 +23,11 @@ DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 PASSWORD = "only for these pictures"  # noqa: S105 - of a server that lives for a minute
 PICTURES = [
     ("a slice of pizza", 1),
-    ("a friendly ghost", 1),
+    ("a fox on a snowy night", 7),
     ("a sunflower", 1),
     ("a hamburger", 1),
     ("a glass of red wine", 2),
-    ("a robot", 4),
+    ("three rockets in space", 7),
 ]
 KEYS = [
     {"name": "website", "budget_per_month": "25", "requests_per_minute": "60"},

@@ -233,7 +233,7 @@ class Planner:
             Thing(concept, paint, count if len(wanted) == 1 else 1)
             for concept, paint in zip(wanted, paints, strict=False)
         )
-        layers = _arranged(things, originals, dice)
+        layers = _arranged(things, originals, MiddleDice() if self.mix.is_steady else dice)
         return self._worded(seed, "asked", chosen, Ground(), layers, False, things, None, dice)
 
     # --- one sample ---------------------------------------------------------------------------------------------------
