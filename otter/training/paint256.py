@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pinxit.images.size import Size
 from pinxit_otter.familiarity import KnownCaptions
 from pinxit_otter.layers import compose
 from pinxit_otter.manifest import KNOWN
@@ -72,8 +73,9 @@ class Painter:
             for picture in self._paint(sheets[start : start + batch], steps, guidance)
         )
         parts = [[next(painted) for _ in scene.parts] for scene in scenes]
+        whole = Size(SIDE, SIDE)
         return np.stack(
-            [own[0] if scene.is_whole else compose(scene, own, SIDE) for scene, own in zip(scenes, parts, strict=True)]
+            [own[0] if scene.is_whole else compose(scene, own, whole) for scene, own in zip(scenes, parts, strict=True)]
         )
 
     def _paint(self, sheets: Sequence[tuple[str, Floats]], steps: int, guidance: float) -> npt.NDArray[np.uint8]:

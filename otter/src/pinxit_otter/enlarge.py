@@ -47,9 +47,12 @@ def on_white(picture: Picture) -> Picture:
 def enlarge(picture: Picture, size: Size, *, transparent: bool = False) -> Pixels:
     """The square picture filling the shorter side, centred; on the longer side its ground goes on.
 
-    On white (RGB), or `transparent` as it was painted (RGBA). Lanczos (a = 3), with an unsharp mask where it enlarges.
+    A picture that has the size already stays as it is. On white (RGB), or `transparent` as it was painted (RGBA).
+    Lanczos (a = 3), with an unsharp mask where it enlarges.
     """
     seen = picture if transparent else on_white(picture)
+    if picture.shape[:2] == (size.height, size.width):
+        return as_pixels(seen)
     square = resized(seen, min(size.width, size.height))
     if size.width == size.height:
         return as_pixels(square)

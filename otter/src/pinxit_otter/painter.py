@@ -339,7 +339,7 @@ class Painter:
         size = work.order.size
         assert work.reading is not None
         scene, pictures = work.reading.scene, [self._decode(latents) for latents in sheets]
-        picture = pictures[0] if scene.is_whole else compose(scene, pictures, min(size.width, size.height))
+        picture = pictures[0] if scene.is_whole else compose(scene, pictures, size)
         assert picture is not None
         pixels = enlarge(picture, size, transparent=work.order.transparent)
         return pixels if work.beginning is None else work.beginning.put_back(pixels)

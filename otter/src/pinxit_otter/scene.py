@@ -74,6 +74,8 @@ class Scene:
     has_ground: bool = False
     manner: str = ""
     """How to draw the things, if the prompt says it, with a comma before it."""
+    level: float = 0.5
+    """The height that stays where it is if the picture is higher than wide: that of the floor, or the middle."""
 
     @property
     def is_whole(self) -> bool:
@@ -274,6 +276,7 @@ class SceneReader:
             arranged(each, is_stacked=is_stacked, room=room, floor=floor),
             ground is not None,
             manner,
+            0.5 if floor is None else floor,
         )
 
     def _things(self, text: str, *, alone: bool) -> tuple[list[_Thing], bool]:
