@@ -13,6 +13,7 @@ from pinxit.images.size import Size
 from pinxit_otter.familiarity import KnownCaptions
 from pinxit_otter.layers import compose
 from pinxit_otter.manifest import KNOWN
+from pinxit_otter.sampler import noise
 from pinxit_otter.scene import SceneReader
 from pinxit_otter.spec import DEFAULT_STYLE, STYLE_WORDS
 
@@ -99,9 +100,3 @@ class Painter:
 def _with_style(caption: str) -> str:
     """In the style in which the server paints what names none."""
     return caption if "style" in caption else caption + STYLE_WORDS[DEFAULT_STYLE]
-
-
-def noise(seed: int, part: int, shape: tuple[int, int]) -> Floats:
-    """Where this part of the picture of this seed begins, as `pinxit_otter.sampler.noise` draws it."""
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(part,) if part else ())))
-    return generator.standard_normal(shape, dtype=np.float32)

@@ -12,14 +12,14 @@ Latents = npt.NDArray[np.float32]
 """(64, 32): the positions of an 8×8 grid, row by row from the top left."""
 
 
-def noise(seed: int, part: int = 0) -> Latents:
+def noise(seed: int, part: int = 0, shape: tuple[int, int] = (LATENT_TOKENS, LATENT_CHANNELS)) -> Latents:
     """Where this part of the picture of this seed begins: standard normal numbers.
 
     From numpy's PCG64, whose bits are the same on every machine and in every release. `standard_normal` is the same on
     every machine for one release of numpy; a new release may, with notice, draw other numbers (NEP 19).
     """
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(part,) if part else ())))
-    return generator.standard_normal((LATENT_TOKENS, LATENT_CHANNELS), dtype=np.float32)
+    return generator.standard_normal(shape, dtype=np.float32)
 
 
 def steps_from(start: float, steps: int) -> int:
